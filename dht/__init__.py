@@ -1,0 +1,1 @@
+"""Where accounts can be found: signed records in a Kademlia DHT."""

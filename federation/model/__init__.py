@@ -1,0 +1,1 @@
+"""The types shared by every package: identity, addresses, networks, numbers, clocks, errors."""

@@ -1,0 +1,54 @@
+"""Two kinds of time that must not be mixed, and where they come from.
+
+Timers use `Monotonic`, signed statements use `UnixTime`; both are seconds. Cores never read a
+clock: they are handed `now`. Shells read one through a `Clock`, which tests replace.
+"""
+
+import os
+import time
+from typing import NewType, Protocol
+
+Monotonic = NewType("Monotonic", float)
+"Seconds since an arbitrary start; never goes back."
+UnixTime = NewType("UnixTime", float)
+"Seconds since 1970-01-01T00:00:00Z; may jump when the system's clock is set."
+
+
+class Clock(Protocol):
+    """Reads both kinds of time."""
+
+    def monotonic(self) -> Monotonic:
+        """Time for timers."""
+
+    def unix(self) -> UnixTime:
+        """Time for signed statements and storage."""
+
+
+class Entropy(Protocol):
+    """A source of random bytes that tests can seed."""
+
+    def token(self, size: int) -> bytes:
+        """Return `size` unpredictable bytes."""
+
+
+class SystemClock:
+    """The operating system's clocks.
+
+    `time.monotonic` and not the event loop's `time()`: uvloop's counts whole milliseconds.
+    """
+
+    def monotonic(self) -> Monotonic:
+        """Time for timers."""
+        return Monotonic(time.monotonic())
+
+    def unix(self) -> UnixTime:
+        """Time for signed statements and storage."""
+        return UnixTime(time.time())
+
+
+class SystemEntropy:
+    """The operating system's random bytes."""
+
+    def token(self, size: int) -> bytes:
+        """Return `size` unpredictable bytes."""
+        return os.urandom(size)

@@ -1,0 +1,1 @@
+"""The Ringmesh node: accounts, SIP edge, services, admin API and command line."""

@@ -1,0 +1,1 @@
+"""The sockets that carry SIP: UDP and TCP."""
