@@ -1,0 +1,70 @@
+# make up      install into .venv and start a node
+# make setup   the environment for users and developers alike (.venv, test extras included)
+# make test    run the tests        make lint   ruff and mypy
+# make demo    three nodes and two phones on this machine, with measured sound
+# make bench   print the figures    make clean  remove what was made
+#
+# Another Python: `make setup PYTHON=/path/to/python3.12`. Packages come from the index that pip is
+# configured for (PIP_INDEX_URL, pip.conf).
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null \
+	&& { command -v "$$p"; break; }; done)
+ARGS ?=
+
+.PHONY: up setup test demo bench lint clean check-system
+
+up: $(VENV)/.installed
+	@exec $(BIN)/ringmesh up $(ARGS)
+
+setup: $(VENV)/.tested
+
+test: $(VENV)/.tested
+	$(BIN)/python -m pytest $(ARGS)
+
+demo: $(VENV)/.tested
+	@exec $(BIN)/ringmesh demo $(ARGS)
+
+bench: $(VENV)/.tested
+	@exec $(BIN)/python -m tests.bench $(ARGS)
+
+lint: $(VENV)/.tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	find node federation dht media_relay tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Names what is missing, with the line that installs it, before anything is made.
+check-system:
+	@missing=""; \
+	if [ -z "$(PYTHON)" ]; then missing="python3 python3-venv"; \
+		echo "Ringmesh needs Python 3.11 or 3.12, and none was found on the PATH." >&2; \
+	elif ! "$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; then \
+		missing="python3 python3-venv"; \
+		echo "$(PYTHON) is not Python 3.11 or 3.12." >&2; \
+	elif ! "$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null; then \
+		missing="$$("$(PYTHON)" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"; \
+		echo "$(PYTHON) lacks the venv module." >&2; \
+	fi; \
+	if ! command -v git >/dev/null; then missing="$$missing git"; echo "git was not found." >&2; fi; \
+	if [ -n "$$missing" ]; then \
+		echo "On Debian or Ubuntu: sudo apt install $$missing" >&2; exit 1; fi
+
+# Stamps: a second run starts at once; a changed pyproject.toml installs again.
+$(VENV)/.made: | check-system
+	"$(PYTHON)" -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
