@@ -57,7 +57,8 @@ check-system:
 		echo "On Debian or Ubuntu: sudo apt install $$missing" >&2; exit 1; fi
 
 # Stamps: a second run starts at once; a changed pyproject.toml installs again.
-$(VENV)/.made: | check-system
+$(VENV)/.made:
+	@$(MAKE) --no-print-directory check-system
 	"$(PYTHON)" -m venv --clear $(VENV)
 	@touch $@
 

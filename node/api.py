@@ -1,0 +1,178 @@
+"""The admin API: JSON over HTTP on a Unix socket in the state folder, under `/v1`.
+
+    GET    /v1/status              GET    /v1/users            GET    /v1/calls
+    GET    /v1/peers               POST   /v1/users            DELETE /v1/calls/{id}  (id or `all`)
+    GET    /v1/resolve?uri=        GET    /v1/users/{login}
+                                   DELETE /v1/users/{login}
+                                   POST   /v1/users/{login}/password
+
+Whoever may open the socket may do everything: its mode is 0600, in a folder of mode 0700. Errors
+are `{"error": "<sentence>"}` with a fitting status.
+"""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from federation.model.errors import ConfigError, PeerError
+from node.control import NodeControl, RefusedError
+from node.unix_socket import listen_at
+
+MAX_BODY_BYTES = 65536
+SHUTDOWN_SECONDS = 1.0
+"How long a request under way may still take when the node stops."
+_Body = TypeVar("_Body", bound=msgspec.Struct)
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+log = structlog.get_logger("api")
+
+
+class NewUser(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /v1/users`."""
+
+    login: str
+    password: str | None = None
+    extension: str | None = None
+    name: str | None = None
+
+
+class NewPassword(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /v1/users/{login}/password`; without one, a password is generated."""
+
+    password: str | None = None
+
+
+class ApiServer:
+    """Serves a `NodeControl` at a socket path from `start` to `close`."""
+
+    def __init__(self, control: NodeControl, path: Path) -> None:
+        self._control = control
+        self._path = path
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Begin to listen.
+
+        Raises:
+            ConfigError: the socket cannot be made.
+        """
+        try:
+            listener = listen_at(self._path)
+        except OSError as error:
+            raise ConfigError(
+                f"{self._path} cannot be made: {error.strerror}; "
+                "give another state folder with --state"
+            ) from error
+        runner = web.AppRunner(
+            self._application(), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
+        )
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        self._runner = runner
+
+    async def close(self) -> None:
+        """Stop listening and remove the socket; calling again is harmless."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+            self._path.unlink(missing_ok=True)
+
+    def _application(self) -> web.Application:
+        application = web.Application(
+            middlewares=[_errors_as_sentences], client_max_size=MAX_BODY_BYTES
+        )
+        application.add_routes(
+            [
+                web.get("/v1/status", self._status),
+                web.get("/v1/peers", self._peers),
+                web.get("/v1/resolve", self._resolve),
+                web.get("/v1/users", self._users),
+                web.post("/v1/users", self._user_add),
+                web.get("/v1/users/{login}", self._user_show),
+                web.delete("/v1/users/{login}", self._user_remove),
+                web.post("/v1/users/{login}/password", self._user_passwd),
+                web.get("/v1/calls", self._calls),
+                web.delete("/v1/calls/{id}", self._hangup),
+            ]
+        )
+        return application
+
+    async def _status(self, _: web.Request) -> web.Response:
+        return _answer(await self._control.status())
+
+    async def _peers(self, _: web.Request) -> web.Response:
+        return _answer(await self._control.peers())
+
+    async def _resolve(self, request: web.Request) -> web.Response:
+        uri = request.query.get("uri", "")
+        if not uri:
+            raise RefusedError("say what to resolve: /v1/resolve?uri=…", 400)
+        return _answer(await self._control.resolve(uri))
+
+    async def _users(self, _: web.Request) -> web.Response:
+        return _answer(await self._control.users_list())
+
+    async def _user_add(self, request: web.Request) -> web.Response:
+        new = await _body(request, NewUser)
+        sheet = await self._control.user_add(
+            new.login, password=new.password, extension=new.extension, name=new.name
+        )
+        return _answer(sheet, status=201)
+
+    async def _user_show(self, request: web.Request) -> web.Response:
+        return _answer(await self._control.user_show(request.match_info["login"]))
+
+    async def _user_remove(self, request: web.Request) -> web.Response:
+        await self._control.user_remove(request.match_info["login"])
+        return _answer({"removed": request.match_info["login"]})
+
+    async def _user_passwd(self, request: web.Request) -> web.Response:
+        new = await _body(request, NewPassword)
+        login = request.match_info["login"]
+        return _answer(await self._control.user_passwd(login, password=new.password))
+
+    async def _calls(self, _: web.Request) -> web.Response:
+        return _answer(await self._control.calls())
+
+    async def _hangup(self, request: web.Request) -> web.Response:
+        return _answer({"ended": await self._control.hangup(request.match_info["id"])})
+
+
+@web.middleware
+async def _errors_as_sentences(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except RefusedError as error:
+        return _error(str(error), error.status)
+    except (ConfigError, PeerError) as error:
+        return _error(str(error), 400)
+    except web.HTTPException as error:
+        return _error(_HTTP_SENTENCES.get(error.status, error.reason), error.status)
+
+
+_HTTP_SENTENCES = {
+    404: "there is no such resource; the API's resources stand in node/README.md",
+    405: "that resource does not take this method",
+    413: f"a request may have at most {MAX_BODY_BYTES} bytes",
+}
+
+
+async def _body(request: web.Request, kind: type[_Body]) -> _Body:
+    try:
+        return msgspec.json.decode(await request.read() or b"{}", type=kind)
+    except msgspec.DecodeError as error:
+        raise RefusedError(f"the request's JSON will not do: {error}", 400) from error
+
+
+def _answer(value: Any, status: int = 200) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(value), status=status, content_type="application/json"
+    )
+
+
+def _error(sentence: str, status: int) -> web.Response:
+    log.info("api_refused", status=status, reason=sentence)
+    return _answer({"error": sentence}, status)

@@ -1,0 +1,84 @@
+"""What can be asked of a running node, whoever asks: the admin API, tests, another program.
+
+Answers are plain JSON values, since they leave the process as they are. Keys listed here are
+promised; an answer may hold more.
+"""
+
+from typing import Any, Protocol
+
+from federation.model.errors import RingmeshError
+
+JsonObject = dict[str, Any]
+
+
+class RefusedError(RingmeshError):
+    """The node will not do what was asked; the text says why and what to do.
+
+    `status` is the HTTP status of that answer: 400 malformed, 404 no such thing, 409 against the
+    present state, 503 not now.
+    """
+
+    def __init__(self, sentence: str, status: int = 409) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class NodeControl(Protocol):
+    """A running node, as its operator sees it. Each method may raise `RefusedError`."""
+
+    async def status(self) -> JsonObject:
+        """How the node is.
+
+        `ready` bool; `node_id`, `key_name`, `network`, `server` texts; `version` text; `domains`,
+        `addresses` (`IP:PORT` of the mesh socket) lists of texts; `ports` list of
+        [`sip` or `mesh` or `media`, `udp` or `tcp`, first, last]; `peers`, `accounts`,
+        `registrations`, `calls` counts; `relay` object (`workers` list, `ports_free` count);
+        `uptime` seconds.
+        """
+
+    async def peers(self) -> list[JsonObject]:
+        """Nodes this one knows.
+
+        `node_id`, `address`; `linked` bool; `rtt` seconds or null, `last_heard` seconds ago or
+        null.
+        """
+
+    async def resolve(self, uri: str) -> JsonObject:
+        """Where a dialled target leads.
+
+        `target` as given, `kind` text (service, local, number, key, domain, outside),
+        `nodes` list of objects with `node_id` and `addresses`; `status` 200 or the SIP status a
+        caller would get, `reason` text.
+        """
+
+    async def users_list(self) -> list[JsonObject]:
+        """All users: `login`, `number` or null, `extension` or null, `name`, `devices` count."""
+
+    async def user_show(self, login: str) -> JsonObject:
+        """One user's sheet, as `node.sheet.AccountSheet.as_json` gives it, and its `devices`."""
+
+    async def user_add(
+        self,
+        login: str,
+        *,
+        password: str | None = None,
+        extension: str | None = None,
+        name: str | None = None,
+    ) -> JsonObject:
+        """Make a user; the answer is its sheet with the password, given or generated."""
+
+    async def user_passwd(self, login: str, *, password: str | None = None) -> JsonObject:
+        """Give a user a new password; the answer is the sheet with it."""
+
+    async def user_remove(self, login: str) -> None:
+        """Remove a user, end its registrations and withdraw what was published for it."""
+
+    async def calls(self) -> list[JsonObject]:
+        """Calls under way.
+
+        `id`, `from`, `to` texts, `state` (`ringing` or `up`), `since` seconds ago,
+        `peer` node id or null.
+        """
+
+    async def hangup(self, call: str) -> int:
+        """End one call by its id, or all of them with `all`; returns how many were ended."""
