@@ -1,0 +1,477 @@
+"""SIP messages as a proxy needs them: raw header lines, read on demand, passed on byte for byte.
+
+A message is its start line, its header lines and its body. Parsing cuts the header section into
+lines and names them, nothing more; a line that nobody edits leaves as it came, folds, blanks,
+compact names and all. Values are read when asked for, and the parsed form is kept until that field
+is edited.
+
+Text is UTF-8 with `surrogateescape`, which gives back any bytes unchanged: what is not UTF-8 shows
+as lone surrogates, so escape before logging.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Final, NoReturn, Protocol, Self, TypeVar, cast, overload
+
+from node.sip.errors import SipParseError
+from node.sip.header_lines import HeaderLines, build_lines, one_line
+from node.sip.headers import CSeq, NameAddr, Via
+from node.sip.names import REASONS, SINGLE, header_key
+from node.sip.uri import Uri
+from node.sip.views import (
+    read_call_id,
+    read_contacts,
+    read_cseq,
+    read_from,
+    read_max_forwards,
+    read_record_routes,
+    read_routes,
+    read_to,
+    read_top_via,
+    read_vias,
+)
+
+__all__ = ["Message", "Request", "Response", "SipParseError", "parse_message"]
+
+MAX_MESSAGE: Final = 65_535
+"Bytes of one message, body included; more is 513."
+MAX_HEADER_LINES: Final = 500
+"Header fields of one message; more is 513."
+
+_METHOD: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]++")
+_VERSION: Final = re.compile(r"SIP/[0-9]++\.[0-9]++", re.IGNORECASE)
+_STATUS: Final = re.compile(r"[1-6][0-9][0-9]")
+_DIGITS: Final = re.compile(r"[0-9]++")
+_UNFOLDED: Final = re.compile(r"\r\n(?![ \t])")
+_ANSWER_NEEDS: Final = ("via", "from", "to", "call-id", "cseq")
+_ANSWER_NAMES: Final = {
+    "via": "via", "v": "via", "from": "from", "f": "from", "to": "to", "t": "to",
+    "call-id": "call-id", "i": "call-id", "cseq": "cseq", "timestamp": "timestamp",
+}  # fmt: skip
+
+T = TypeVar("T")
+
+
+class _Respond(Protocol):
+    def __call__(
+        self,
+        request: "Request",
+        status: int,
+        reason: str | None = None,
+        *,
+        to_tag: str | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+    ) -> "Response": ...
+
+
+class _ToField:
+    """`message.to` is the To field; `Response.to(request, 404)` is `Response.answering`."""
+
+    @overload
+    def __get__(self, message: None, owner: "type[Message]") -> _Respond: ...
+    @overload
+    def __get__(self, message: "Message", owner: "type[Message]") -> NameAddr: ...
+    def __get__(self, message: "Message | None", owner: "type[Message]") -> _Respond | NameAddr:
+        if message is None:
+            return Response.answering
+        return message._typed("to", read_to)
+
+
+class Message(HeaderLines):
+    """What requests and responses share: header fields and a body."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, keys: list[str], lines: list[str], body: bytes) -> None:
+        super().__init__(keys, lines)
+        self._body = body
+
+    @property
+    def body(self) -> bytes:
+        """The body; setting it sets Content-Length too."""
+        return self._body
+
+    @body.setter
+    def body(self, body: bytes) -> None:
+        self._body = body
+        self.set("Content-Length", str(len(body)))
+
+    # Typed views
+
+    @property
+    def top_via(self) -> Via:
+        """The first Via value. Raises `SipParseError` if missing or malformed."""
+        return self._typed("via", read_top_via)
+
+    @property
+    def vias(self) -> list[Via]:
+        """All Via values, the top one first. Raises `SipParseError`."""
+        return list(self._typed("via", read_vias))
+
+    @property
+    def from_(self) -> NameAddr:
+        """The From field. Raises `SipParseError` if missing or malformed."""
+        return self._typed("from", read_from)
+
+    to = _ToField()
+    "The To field (`NameAddr`). Raises `SipParseError` if missing or malformed."
+
+    @property
+    def call_id(self) -> str:
+        """The Call-ID. Raises `SipParseError` if missing or malformed."""
+        return self._typed("call-id", read_call_id)
+
+    @property
+    def cseq(self) -> CSeq:
+        """The CSeq. Raises `SipParseError` if missing, malformed or too large."""
+        return self._typed("cseq", read_cseq)
+
+    @property
+    def max_forwards(self) -> int | None:
+        """Max-Forwards, `None` if missing. Raises `SipParseError` if not a number up to 255."""
+        return self._typed("max-forwards", read_max_forwards)
+
+    @property
+    def contacts(self) -> list[NameAddr]:
+        """All Contact values; empty for `*`. Raises `SipParseError`."""
+        return list(self._typed("contact", read_contacts))
+
+    @property
+    def is_star_contact(self) -> bool:
+        """Whether the one Contact is `*` (RFC 3261 10.2.2)."""
+        return self.get("contact") == "*"
+
+    @property
+    def routes(self) -> list[NameAddr]:
+        """All Route values. Raises `SipParseError`."""
+        return list(self._typed("route", read_routes))
+
+    @property
+    def record_routes(self) -> list[NameAddr]:
+        """All Record-Route values. Raises `SipParseError`."""
+        return list(self._typed("record-route", read_record_routes))
+
+    def _typed(self, key: str, read: Callable[[HeaderLines], T]) -> T:
+        views = self._cache.get(key)
+        if views is None:
+            views = self._cache[key] = {}
+        elif read in views:
+            return cast(T, views[read])
+        try:
+            value = views[read] = read(self)
+        except SipParseError as error:
+            if error.partial is None:
+                error.partial = self._answerable()
+            raise
+        return value
+
+    def _answerable(self) -> "Request | None":
+        return None
+
+    # Validation
+
+    def check(self) -> None:
+        """Everything a proxy has to verify before it passes the message on (RFC 3261 16.3 step 1).
+
+        Present and well-formed are: Via (each), From, To, Call-ID, CSeq, Max-Forwards, Contact,
+        Route and Record-Route; what may stand once stands once. Other fields are not looked at.
+
+        Raises:
+            SipParseError: with the status that the sender should get.
+        """
+        try:
+            self._check()
+        except SipParseError as error:
+            if error.partial is None:
+                error.partial = self._answerable()
+            raise
+
+    def _check(self) -> None:
+        keys = self._keys
+        present = set(keys)
+        if len(present) != len(keys):
+            for key in present & SINGLE:
+                if keys.count(key) > 1:
+                    raise SipParseError(400, "Repeated header field that may occur once")
+        _ = self.vias, self.from_, self.to, self.call_id, self.cseq, self.max_forwards
+        for key, read in (
+            ("contact", read_contacts),
+            ("route", read_routes),
+            ("record-route", read_record_routes),
+        ):
+            if key in present:
+                self._typed(key, read)
+
+    # Writing
+
+    @property
+    def start_line(self) -> str:
+        """The first line, without its line end."""
+        raise NotImplementedError
+
+    def encode(self) -> bytes:
+        """The message as bytes; what was not edited is as it came."""
+        text = "\r\n".join((self.start_line, *self._lines, "", ""))
+        return text.encode("utf-8", "surrogateescape") + self._body
+
+    def ensure_content_length(self) -> None:
+        """Add Content-Length if it is missing, as streams need (RFC 3261 18.3)."""
+        if "content-length" not in self._keys:
+            self.append("Content-Length", str(len(self._body)))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.start_line!a}>"
+
+
+class Request(Message):
+    """A SIP request."""
+
+    __slots__ = ("_raw_uri", "_start", "_uri", "method")
+
+    method: str
+    "As written; methods are compared with regard to case."
+
+    def __init__(
+        self, start: str, method: str, raw_uri: str, keys: list[str], lines: list[str], body: bytes
+    ) -> None:
+        super().__init__(keys, lines, body)
+        self._start = start
+        self._raw_uri = raw_uri
+        self._uri: Uri | None = None
+        self.method = method
+
+    @classmethod
+    def create(
+        cls, method: str, uri: Uri | str, headers: Iterable[tuple[str, str]], body: bytes = b""
+    ) -> Self:
+        """A new request with these header fields, in order, and Content-Length below them."""
+        raw_uri = one_line(str(uri))
+        keys, lines = build_lines((*headers, ("Content-Length", str(len(body)))))
+        return cls(f"{method} {raw_uri} SIP/2.0", method, raw_uri, keys, lines, body)
+
+    @property
+    def start_line(self) -> str:
+        """The request line."""
+        return self._start
+
+    @property
+    def raw_uri(self) -> str:
+        """The Request-URI as written."""
+        return self._raw_uri
+
+    @property
+    def uri(self) -> Uri:
+        """The Request-URI; setting it rewrites the request line. Raises `SipParseError`."""
+        if self._uri is None:
+            try:
+                self._uri = Uri.parse(self._raw_uri)
+            except SipParseError as error:
+                error.partial = self._answerable()
+                raise
+        return self._uri
+
+    @uri.setter
+    def uri(self, uri: Uri) -> None:
+        self._uri = uri
+        self._raw_uri = one_line(str(uri))
+        self._start = f"{self.method} {self._raw_uri} SIP/2.0"
+
+    def copy(self) -> "Request":
+        """An independent request that says the same."""
+        twin = Request(
+            self._start, self.method, self._raw_uri, self._keys[:], self._lines[:], self._body
+        )
+        twin._uri = self._uri
+        twin._cache = {key: dict(views) for key, views in self._cache.items()}
+        return twin
+
+    def _answerable(self) -> "Request | None":
+        present = self.method != "ACK" and all(key in self._keys for key in _ANSWER_NEEDS)
+        return self if present else None
+
+    def _check(self) -> None:
+        uri = self.uri
+        if uri.headers:
+            raise SipParseError(400, "Request-URI with header fields")
+        super()._check()
+        if self.cseq.method != self.method:
+            raise SipParseError(400, "CSeq method differs from the request's")
+        if not uri.is_sip and uri.scheme != "tel" and not _is_service(uri):
+            raise SipParseError(416, REASONS[416])
+
+
+class Response(Message):
+    """A SIP response."""
+
+    __slots__ = ("_start", "reason", "status")
+
+    status: int
+    reason: str
+
+    def __init__(
+        self, start: str, status: int, reason: str, keys: list[str], lines: list[str], body: bytes
+    ) -> None:
+        super().__init__(keys, lines, body)
+        self._start = start
+        self.status = status
+        self.reason = reason
+
+    @classmethod
+    def answering(
+        cls,
+        request: Request,
+        status: int,
+        reason: str | None = None,
+        *,
+        to_tag: str | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+    ) -> Self:
+        """The response to a request (RFC 3261 8.2.6, 12.1.1), with its lines copied as they came.
+
+        Those are Via, From, To (with `to_tag` if it has no tag and this is no 100), Call-ID and
+        CSeq; Timestamp in a 100; Record-Route in 101-299. Works on the `partial` of an error.
+        """
+        wanted = {"via", "from", "to", "call-id", "cseq"}
+        if status == 100:
+            wanted.add("timestamp")
+        elif status < 300:
+            wanted.add("record-route")
+        keys, lines = [], []
+        for key, line in zip(request._keys, request._lines, strict=True):
+            if key in wanted:
+                if key in SINGLE:
+                    wanted.discard(key)
+                if key == "to" and to_tag is not None and status > 100 and not _has_tag(request):
+                    line = f"{line};tag={to_tag}"
+                keys.append(key)
+                lines.append(line)
+        more_keys, more_lines = build_lines((*headers, ("Content-Length", str(len(body)))))
+        reason = REASONS.get(status, "") if reason is None else one_line(reason)
+        start = f"SIP/2.0 {status} {reason}"
+        return cls(start, status, reason, keys + more_keys, lines + more_lines, body)
+
+    @property
+    def start_line(self) -> str:
+        """The status line."""
+        return self._start
+
+    def copy(self) -> "Response":
+        """An independent response that says the same."""
+        twin = Response(
+            self._start, self.status, self.reason, self._keys[:], self._lines[:], self._body
+        )
+        twin._cache = {key: dict(views) for key, views in self._cache.items()}
+        return twin
+
+
+def parse_message(data: bytes) -> Request | Response:
+    """Read one message: a datagram, or what a stream's framing cut out.
+
+    Line ends before it are skipped. Without Content-Length the body is all that follows the header
+    section; with it, what is too much is dropped (RFC 3261 18.3). Only the start line, the cut into
+    header fields and Content-Length are looked at; `check` does the rest.
+
+    Raises:
+        SipParseError: 400, 505 for another SIP version, 513 if too large. With `partial` where an
+            answer is possible.
+    """
+    data = data.lstrip(b"\r\n")
+    if len(data) > MAX_MESSAGE:
+        return _refuse(513, REASONS[513], data)
+    head, end, body = data.partition(b"\r\n\r\n")
+    if not end:
+        return _refuse(400, "Header section without end", head)
+    ends = head.count(b"\r\n")
+    if head.count(b"\n") != ends or head.count(b"\r") != ends:
+        return _refuse(400, "Bare line end in the header section", head)
+    if ends > MAX_HEADER_LINES and len(_cut(head)) > MAX_HEADER_LINES + 1:
+        return _refuse(513, "Too many header fields", head)
+    lines = _cut(head)
+    start = lines.pop(0)
+    try:
+        keys = [header_key(line[: line.index(":")]) for line in lines]
+        if start[:4].upper() == "SIP/":
+            message: Request | Response = _read_status_line(start, keys, lines, body)
+        else:
+            message = _read_request_line(start, keys, lines, body)
+        if "content-length" in keys:
+            message._body = _measured(message.get_all("content-length"), body)
+    except ValueError:
+        return _refuse(400, "Header line without a colon", head)
+    except SipParseError as error:
+        return _refuse(error.status, error.reason, head)
+    return message
+
+
+def _cut(head: bytes) -> list[str]:
+    text = head.decode("utf-8", "surrogateescape")
+    if "\r\n " in text or "\r\n\t" in text:
+        return _UNFOLDED.split(text)
+    return text.split("\r\n")
+
+
+def _read_request_line(start: str, keys: list[str], lines: list[str], body: bytes) -> Request:
+    parts = start.split(" ")
+    if len(parts) != 3 or not _METHOD.fullmatch(parts[0]) or not parts[1]:
+        raise SipParseError(400, "Bad request line")
+    if parts[2] != "SIP/2.0" and parts[2].upper() != "SIP/2.0":
+        if _VERSION.fullmatch(parts[2]):
+            raise SipParseError(505, REASONS[505])
+        raise SipParseError(400, "Bad request line")
+    return Request(start, parts[0], parts[1], keys, lines, body)
+
+
+def _read_status_line(start: str, keys: list[str], lines: list[str], body: bytes) -> Response:
+    version, _, rest = start.partition(" ")
+    status, _, reason = rest.partition(" ")
+    if version.upper() != "SIP/2.0" or not _STATUS.fullmatch(status):
+        raise SipParseError(400, "Bad status line")
+    return Response(start, int(status), reason, keys, lines, body)
+
+
+def _measured(lengths: list[str], body: bytes) -> bytes:
+    """The body as long as Content-Length says (RFC 3261 18.3)."""
+    for text in lengths:
+        if not _DIGITS.fullmatch(text):
+            raise SipParseError(400, "Bad Content-Length")
+    digits = {text.lstrip("0") or "0" for text in lengths}
+    if len(digits) > 1:
+        raise SipParseError(400, "Conflicting Content-Length")
+    number = digits.pop()
+    if len(number) > len(str(MAX_MESSAGE)) or int(number) > len(body):
+        raise SipParseError(400, "Content-Length larger than the body")
+    return body[: int(number)]
+
+
+def _refuse(status: int, reason: str, head: bytes) -> NoReturn:
+    """Raise, with as much of a request as can be made out for an answer."""
+    lines = head[:MAX_MESSAGE].partition(b"\r\n\r\n")[0]
+    start, *rest = _cut(lines)
+    if start[:4].upper() == "SIP/":
+        raise SipParseError(status, reason)
+    method, _, raw_uri = start.partition(" ")
+    keys, kept = [], []
+    for line in rest[:MAX_HEADER_LINES]:
+        name, colon, value = line.partition(":")
+        key = _ANSWER_NAMES.get(name.rstrip(" \t").lower())
+        bare_ends = value.count("\n") + value.count("\r") != 2 * value.count("\r\n")
+        if colon and key is not None and not bare_ends:
+            keys.append(key)
+            kept.append(line)
+    if not _METHOD.fullmatch(method):
+        raise SipParseError(status, reason)
+    request = Request(start, method, raw_uri.rpartition(" ")[0], keys, kept, b"")
+    raise SipParseError(status, reason, request._answerable())
+
+
+def _is_service(uri: Uri) -> bool:
+    return uri.scheme == "urn" and uri.opaque.lower().startswith("service:")
+
+
+def _has_tag(request: Request) -> bool:
+    try:
+        return request.to.tag is not None
+    except SipParseError:
+        return True
