@@ -29,24 +29,32 @@ class HeaderLines:
 
     def get(self, name: str) -> str | None:
         """The value of the first line of that name, unfolded; `None` if there is none."""
-        key = header_key(name)
-        if key not in self._keys:
-            return None
-        return line_value(self._lines[self._keys.index(key)])
+        return self._first(header_key(name))
 
-    def first_value(self, name: str) -> str | None:
-        """The first value of that name alone (the top Via, the next Route); `None` if none."""
-        key = header_key(name)
+    def _first(self, key: str) -> str | None:
         if key not in self._keys:
             return None
         line = self._lines[self._keys.index(key)]
-        raw = line[line.index(":") + 1 :]
-        return unfold(raw[: first_value_end(raw)] if "," in raw else raw)
+        if "\r\n" in line:
+            return line_value(line)
+        return line[line.index(":") + 1 :].strip(" \t")
+
+    def _all(self, key: str) -> list[str]:
+        if self._keys.count(key) > 1:
+            return [line_value(self._lines[i]) for i, k in enumerate(self._keys) if k == key]
+        value = self._first(key)
+        return [] if value is None else [value]
+
+    def first_value(self, name: str) -> str | None:
+        """The first value of that name alone (the top Via, the next Route); `None` if none."""
+        value = self._first(header_key(name))
+        if value is None or "," not in value:
+            return value
+        return value[: first_value_end(value)].strip(" \t")
 
     def get_all(self, name: str) -> list[str]:
         """The unfolded value of each line of that name, in order."""
-        key = header_key(name)
-        return [line_value(self._lines[i]) for i, k in enumerate(self._keys) if k == key]
+        return self._all(header_key(name))
 
     def values(self, name: str) -> list[str]:
         """Every value of that name, over all its lines, split at the commas that separate.

@@ -16,7 +16,7 @@ from typing import Final, NoReturn, Protocol, Self, TypeVar, cast, overload
 from node.sip.errors import SipParseError
 from node.sip.header_lines import HeaderLines, build_lines, one_line
 from node.sip.headers import CSeq, NameAddr, Via
-from node.sip.names import REASONS, SINGLE, header_key
+from node.sip.names import HEADER_KEYS, REASONS, SINGLE, header_key
 from node.sip.uri import Uri
 from node.sip.views import (
     read_call_id,
@@ -81,11 +81,17 @@ class _ToField:
 class Message(HeaderLines):
     """What requests and responses share: header fields and a body."""
 
-    __slots__ = ("_body",)
+    __slots__ = ("_body", "_start")
 
-    def __init__(self, keys: list[str], lines: list[str], body: bytes) -> None:
+    def __init__(self, start: str, keys: list[str], lines: list[str], body: bytes) -> None:
         super().__init__(keys, lines)
+        self._start = start
         self._body = body
+
+    @property
+    def start_line(self) -> str:
+        """The request line or status line, without its line end."""
+        return self._start
 
     @property
     def body(self) -> bytes:
@@ -194,7 +200,9 @@ class Message(HeaderLines):
             for key in present & SINGLE:
                 if keys.count(key) > 1:
                     raise SipParseError(400, "Repeated header field that may occur once")
-        _ = self.vias, self.from_, self.to, self.call_id, self.cseq, self.max_forwards
+        if not self._typed("via", read_vias):
+            raise SipParseError(400, "Missing Via")
+        _ = self.from_, self.to, self.call_id, self.cseq, self.max_forwards
         for key, read in (
             ("contact", read_contacts),
             ("route", read_routes),
@@ -205,14 +213,9 @@ class Message(HeaderLines):
 
     # Writing
 
-    @property
-    def start_line(self) -> str:
-        """The first line, without its line end."""
-        raise NotImplementedError
-
     def encode(self) -> bytes:
         """The message as bytes; what was not edited is as it came."""
-        text = "\r\n".join((self.start_line, *self._lines, "", ""))
+        text = "\r\n".join((self._start, *self._lines, "", ""))
         return text.encode("utf-8", "surrogateescape") + self._body
 
     def ensure_content_length(self) -> None:
@@ -227,7 +230,7 @@ class Message(HeaderLines):
 class Request(Message):
     """A SIP request."""
 
-    __slots__ = ("_raw_uri", "_start", "_uri", "method")
+    __slots__ = ("_raw_uri", "_uri", "method")
 
     method: str
     "As written; methods are compared with regard to case."
@@ -235,8 +238,7 @@ class Request(Message):
     def __init__(
         self, start: str, method: str, raw_uri: str, keys: list[str], lines: list[str], body: bytes
     ) -> None:
-        super().__init__(keys, lines, body)
-        self._start = start
+        super().__init__(start, keys, lines, body)
         self._raw_uri = raw_uri
         self._uri: Uri | None = None
         self.method = method
@@ -249,11 +251,6 @@ class Request(Message):
         raw_uri = one_line(str(uri))
         keys, lines = build_lines((*headers, ("Content-Length", str(len(body)))))
         return cls(f"{method} {raw_uri} SIP/2.0", method, raw_uri, keys, lines, body)
-
-    @property
-    def start_line(self) -> str:
-        """The request line."""
-        return self._start
 
     @property
     def raw_uri(self) -> str:
@@ -304,7 +301,7 @@ class Request(Message):
 class Response(Message):
     """A SIP response."""
 
-    __slots__ = ("_start", "reason", "status")
+    __slots__ = ("reason", "status")
 
     status: int
     reason: str
@@ -312,8 +309,7 @@ class Response(Message):
     def __init__(
         self, start: str, status: int, reason: str, keys: list[str], lines: list[str], body: bytes
     ) -> None:
-        super().__init__(keys, lines, body)
-        self._start = start
+        super().__init__(start, keys, lines, body)
         self.status = status
         self.reason = reason
 
@@ -352,11 +348,6 @@ class Response(Message):
         start = f"SIP/2.0 {status} {reason}"
         return cls(start, status, reason, keys + more_keys, lines + more_lines, body)
 
-    @property
-    def start_line(self) -> str:
-        """The status line."""
-        return self._start
-
     def copy(self) -> "Response":
         """An independent response that says the same."""
         twin = Response(
@@ -391,13 +382,14 @@ def parse_message(data: bytes) -> Request | Response:
     lines = _cut(head)
     start = lines.pop(0)
     try:
-        keys = [header_key(line[: line.index(":")]) for line in lines]
+        names = [line[: line.index(":")] for line in lines]
+        keys = [HEADER_KEYS.get(name) or header_key(name) for name in names]
         if start[:4].upper() == "SIP/":
             message: Request | Response = _read_status_line(start, keys, lines, body)
         else:
             message = _read_request_line(start, keys, lines, body)
         if "content-length" in keys:
-            message._body = _measured(message.get_all("content-length"), body)
+            message._body = _measured(message._all("content-length"), body)
     except ValueError:
         return _refuse(400, "Header line without a colon", head)
     except SipParseError as error:

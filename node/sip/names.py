@@ -28,12 +28,13 @@ _USUAL: Final = (
 )  # fmt: skip
 _TOKEN: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]++")
 
-_KEYS: Final = MappingProxyType(
+HEADER_KEYS: Final = (
     {name: name.lower() for name in _USUAL}
     | {name.lower(): name.lower() for name in _USUAL}
     | _COMPACT
     | {short.upper(): full for short, full in _COMPACT.items()}
 )
+"`header_key` of the usual spellings; not to be changed."
 
 
 def header_key(name: str) -> str:
@@ -42,7 +43,7 @@ def header_key(name: str) -> str:
     Raises:
         SipParseError: not a token.
     """
-    key = _KEYS.get(name)
+    key = HEADER_KEYS.get(name)
     if key is not None:
         return key
     name = name.rstrip(" \t")
@@ -53,17 +54,18 @@ def header_key(name: str) -> str:
 
 
 SINGLE: Final = frozenset((
-    "call-id", "content-disposition", "content-length", "content-type", "cseq", "date", "event",
-    "expires", "from", "identity-info", "max-breadth", "max-forwards", "mime-version",
-    "min-expires", "min-se", "organization", "priority", "rack", "refer-to", "referred-by",
-    "replaces", "reply-to", "retry-after", "rseq", "server", "session-expires", "sip-etag",
-    "sip-if-match", "subject", "subscription-state", "timestamp", "to", "user-agent",
+    "call-id", "content-disposition", "content-length", "content-type", "cseq", "event", "expires",
+    "from", "max-breadth", "max-forwards", "min-se", "rack", "refer-to", "referred-by", "replaces",
+    "rseq", "session-expires", "sip-etag", "sip-if-match", "subscription-state", "to",
 ))  # fmt: skip
-"Header fields of which a message has one at most (RFC 3261 20 and the RFCs that added them)."
+"""Header fields that decide what a message means, so that a second one is refused (RFC 3261 20 and
+the RFCs that added them; RFC 4475 3.3.8)."""
 
 NOT_LISTS: Final = SINGLE | frozenset((
-    "authorization", "authentication-info", "identity", "proxy-authenticate",
-    "proxy-authorization", "proxy-authentication-info", "www-authenticate",
+    "authentication-info", "authorization", "date", "identity", "identity-info", "mime-version",
+    "min-expires", "organization", "priority", "proxy-authenticate", "proxy-authentication-info",
+    "proxy-authorization", "reply-to", "retry-after", "server", "subject", "timestamp",
+    "user-agent", "www-authenticate",
 ))  # fmt: skip
 "Header fields in which a comma does not separate values (RFC 3261 7.3.1, 20)."
 

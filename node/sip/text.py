@@ -67,14 +67,8 @@ def parse_params(text: str) -> Params:
     """
     if not text:
         return ()
-    if text.count(";") > MAX_PARAMS and '"' not in text:
-        raise SipParseError(400, "Too many parameters")
     if _PLAIN_PARAMS.fullmatch(text):
-        plain = []
-        for piece in text[1:].split(";"):
-            name, equals, value = piece.partition("=")
-            plain.append((name, value if equals else None))
-        return tuple(plain)
+        return split_params(text[1:])
     found: list[tuple[str, str | None]] = []
     position, length = 0, len(text)
     while position < length:
@@ -86,6 +80,22 @@ def parse_params(text: str) -> Params:
         found.append((match[1], match[2]))
         position = match.end()
     return tuple(found)
+
+
+def split_params(text: str) -> Params:
+    """Cut `name=value;name`, of which nothing is quoted.
+
+    Raises:
+        SipParseError: more than `MAX_PARAMS`.
+    """
+    if ";" not in text:
+        name, equals, value = text.partition("=")
+        return ((name, value if equals else None),)
+    pieces = text.split(";")
+    if len(pieces) > MAX_PARAMS:
+        raise SipParseError(400, "Too many parameters")
+    cuts = [piece.partition("=") for piece in pieces]
+    return tuple([(name, value if equals else None) for name, equals, value in cuts])
 
 
 def format_params(params: Params) -> str:
@@ -139,6 +149,6 @@ def quote(text: str) -> str:
 
 def unfold(text: str) -> str:
     """A field value on one line: folds become blanks (RFC 3261 7.3.1), its ends are stripped."""
-    if "\n" in text:
+    if "\r\n" in text:
         text = " ".join(line.strip(" \t") for line in text.split("\r\n"))
     return text.strip(" \t")

@@ -2,18 +2,23 @@
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any, Final, Self
+from functools import lru_cache
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from federation.model.address import AddressError, parse_ip
 from node.sip.errors import SipParseError
-from node.sip.text import MAX_PARAMS, Params, find_param, with_param, without_param
+from node.sip.text import MAX_PARAMS, Params, find_param, split_params, with_param, without_param
 
 MAX_URI: Final = 4096
 "Characters of one URI; a longer Request-URI is 414, any other 400."
 
+_OFTEN_LENGTH: Final = 128
+"Characters up to which parsed URIs are remembered."
+
 UriHeaders = tuple[tuple[str, str], ...]
 
+_SIP_SCHEMES: Final = ("sip", "sips")
 _ESC: Final = r"%[0-9A-Fa-f]{2}"
 # '#', brackets and letters beyond ASCII should be escaped in a user part; phones send them bare.
 _USER: Final = rf"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/#\[\]\x80-\U0010ffff]++|{_ESC})*+"
@@ -58,54 +63,14 @@ class Uri:
     opaque: str = ""
     "All after the colon, for schemes other than sip, sips and tel."
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
+    @staticmethod
+    def parse(text: str) -> "Uri":
         """Read a URI without brackets or blanks around it.
 
         Raises:
             SipParseError: 400 for bad syntax (a bare IPv6 address included), 414 if too long.
         """
-        if len(text) > MAX_URI:
-            raise SipParseError(414, "URI too long")
-        scheme, colon, rest = text.partition(":")
-        scheme = scheme.lower()
-        if scheme == "sip" or scheme == "sips":
-            return cls._parse_sip(scheme, rest)
-        if not colon or not _SCHEME.fullmatch(scheme):
-            raise SipParseError(400, "Bad URI")
-        if scheme == "tel":
-            match = _TEL.fullmatch(rest)
-            if match is None:
-                raise SipParseError(400, "Bad tel URI")
-            return cls(scheme, match[1], params=_split_params(match[2]))
-        if not _OPAQUE.fullmatch(rest):
-            raise SipParseError(400, "Bad URI")
-        return cls(scheme, opaque=rest)
-
-    @classmethod
-    def _parse_sip(cls, scheme: str, rest: str) -> Self:
-        match = _SIP.fullmatch(rest)
-        if match is None:
-            raise SipParseError(400, "Bad SIP URI")
-        user, password, host, port_text, params, headers = match.groups()
-        if user == "":
-            raise SipParseError(400, "Empty user in SIP URI")
-        port = None
-        if port_text is not None:
-            port = int(port_text)
-            if port > 65535:
-                raise SipParseError(400, "Bad port in SIP URI")
-        if host[0] == "[":
-            host = bracketed_ipv6(host)
-        return cls(
-            scheme,
-            user,
-            password,
-            host.lower(),
-            port,
-            _split_params(params) if params else (),
-            _split_headers(headers) if headers else (),
-        )
+        return _parse_often(text) if len(text) <= _OFTEN_LENGTH else _parse(text)
 
     def __str__(self) -> str:
         if self.opaque or not (self.is_sip or self.scheme == "tel"):
@@ -129,7 +94,7 @@ class Uri:
     @property
     def is_sip(self) -> bool:
         """Whether the scheme is sip or sips."""
-        return self.scheme in ("sip", "sips")
+        return self.scheme in _SIP_SCHEMES
 
     @property
     def user_text(self) -> str:
@@ -179,6 +144,52 @@ class Uri:
         return self.opaque == other.opaque
 
 
+def _parse(text: str) -> Uri:
+    if len(text) > MAX_URI:
+        raise SipParseError(414, "URI too long")
+    scheme, colon, rest = text.partition(":")
+    scheme = scheme.lower()
+    if scheme in _SIP_SCHEMES:
+        return _parse_sip(scheme, rest)
+    if not colon or not _SCHEME.fullmatch(scheme):
+        raise SipParseError(400, "Bad URI")
+    if scheme == "tel":
+        match = _TEL.fullmatch(rest)
+        if match is None:
+            raise SipParseError(400, "Bad tel URI")
+        return Uri(scheme, match[1], params=split_params(match[2][1:]) if match[2] else ())
+    if not _OPAQUE.fullmatch(rest):
+        raise SipParseError(400, "Bad URI")
+    return Uri(scheme, opaque=rest)
+
+
+def _parse_sip(scheme: str, rest: str) -> Uri:
+    match = _SIP.fullmatch(rest)
+    if match is None:
+        raise SipParseError(400, "Bad SIP URI")
+    user, password, host, port_text, params, headers = match.groups()
+    if user == "":
+        raise SipParseError(400, "Empty user in SIP URI")
+    port = None
+    if port_text is not None:
+        port = int(port_text)
+        if port > 65535:
+            raise SipParseError(400, "Bad port in SIP URI")
+    return Uri(
+        scheme,
+        user,
+        password,
+        bracketed_ipv6(host) if host[0] == "[" else host.lower(),
+        port,
+        split_params(params[1:]) if params else (),
+        _split_headers(headers) if headers else (),
+    )
+
+
+# The messages of one call, and one device's registrations, repeat the same few URIs.
+_parse_often = lru_cache(maxsize=1024)(_parse)
+
+
 def bracketed_ipv6(text: str) -> str:
     """`[…]` without its brackets, if it is an IPv6 address.
 
@@ -197,19 +208,6 @@ def bracketed_ipv6(text: str) -> str:
     except AddressError as error:
         raise SipParseError(400, "Bad IPv6 address") from error
     return inner
-
-
-def _split_params(text: str) -> Params:
-    if not text:
-        return ()
-    pieces = text[1:].split(";")
-    if len(pieces) > MAX_PARAMS:
-        raise SipParseError(400, "Too many URI parameters")
-    found = []
-    for piece in pieces:
-        name, equals, value = piece.partition("=")
-        found.append((name, value if equals else None))
-    return tuple(found)
 
 
 def _split_headers(text: str) -> UriHeaders:

@@ -19,10 +19,10 @@ _CALL_ID: Final = re.compile(r"[^\x00-\x20\x7f,;]++")
 
 def read_top_via(message: HeaderLines) -> Via:
     """The first Via value. Raises `SipParseError` if malformed."""
-    raw = message.first_value("via")
-    if raw is None:
+    value = message.first_value("via")
+    if value is None:
         raise SipParseError(400, "Missing Via")
-    return Via.parse(raw)
+    return Via.parse(value)
 
 
 def read_vias(message: HeaderLines) -> list[Via]:
@@ -31,14 +31,17 @@ def read_vias(message: HeaderLines) -> list[Via]:
 
 
 def _listed(message: HeaderLines, key: str) -> list[str]:
-    values = [value for line in message.get_all(key) for value in split_values(line)]
+    lines = message._all(key)
+    if len(lines) == 1 and "," not in lines[0]:
+        return lines
+    values = [value for line in lines for value in split_values(line)]
     if len(values) > MAX_VALUES:
         raise SipParseError(400, "Too many values in a header field")
     return values
 
 
 def _one(message: HeaderLines, key: str) -> str:
-    value = message.get(key)
+    value = message._first(key)
     if value is None:
         raise SipParseError(400, f"Missing {key}")
     return value
@@ -69,7 +72,7 @@ def read_cseq(message: HeaderLines) -> CSeq:
 
 def read_max_forwards(message: HeaderLines) -> int | None:
     """Max-Forwards, `None` if missing. Raises `SipParseError` if malformed."""
-    value = message.get("max-forwards")
+    value = message._first("max-forwards")
     if value is None:
         return None
     if not _DIGITS.fullmatch(value):
