@@ -1,0 +1,148 @@
+"""The tables of live transactions, their bounds, and the engine that follows the state tables."""
+
+from dataclasses import dataclass
+
+from federation.model.address import Endpoint
+from federation.model.clocks import Monotonic
+from node.sip.effects import ClientKey, Emit, ServerKey, TransactionEnded
+from node.sip.exchange import ClientTransaction, ServerTransaction, Transaction, derived
+from node.sip.flow import Flow, TransportName
+from node.sip.matching import client_key
+from node.sip.message import Message
+from node.sip.states import Event, State, Step
+from node.sip.timers import CANCEL_PATIENCE, TimerQueue
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionLimits:
+    """How many transactions live at once."""
+
+    unanswered: int = 16_384
+    "Requests the TU has not answered finally; a further one gets 503 without a transaction."
+    requests: int = 32_768
+    "Own requests without a final response; a further one fails at once."
+    lingering: int = 32_768
+    "Transactions kept only for what comes late; beyond, the oldest end early."
+
+
+class TransactionTables:
+    """Every live transaction, found by key, by the bytes of its request, by its peer, by time."""
+
+    def __init__(self, limits: TransactionLimits) -> None:
+        self._limits = limits
+        self.servers: dict[ServerKey, ServerTransaction] = {}
+        self.clients: dict[ClientKey, ClientTransaction] = {}
+        self.seen: dict[int, ServerTransaction] = {}
+        "By the hash of the datagram that began it."
+        self.timers: TimerQueue[Transaction] = TimerQueue()
+        self.unanswered = 0
+        self.requests = 0
+        self._lingering: dict[Transaction, None] = {}
+        self._by_remote: dict[tuple[TransportName, Endpoint], dict[Transaction, None]] = {}
+
+    @property
+    def lingering(self) -> int:
+        """How many transactions are kept only for what comes late."""
+        return len(self._lingering)
+
+    def on_flow(self, flow: Flow) -> list[Transaction]:
+        """Own requests sent on this flow, and on streams the requests that came over it."""
+        peers = self._by_remote.get((flow.transport, flow.remote), ())
+        return [txn for txn in peers if txn.flow.id in (flow.id, 0)]
+
+    def start(self, txn: ServerTransaction | ClientTransaction, now: Monotonic, emit: Emit) -> None:
+        """Enter a new transaction; a client sends its request."""
+        txn.enter(txn.state, now)
+        if isinstance(txn, ServerTransaction):
+            self.servers[txn.key] = txn
+            self.unanswered += 1
+            watched = txn.flow.reliable
+        else:
+            self.clients[txn.key] = txn
+            self.requests += 1
+            watched = True
+            txn.send_request(None, emit)
+        if watched:
+            remote = (txn.flow.transport, txn.flow.remote)
+            self._by_remote.setdefault(remote, {})[txn] = None
+        self.arm(txn)
+
+    def advance(
+        self, txn: Transaction, event: Event, message: Message | None, now: Monotonic, emit: Emit
+    ) -> None:
+        """Follow the rule of the table, if there is one."""
+        rule = txn.machine.rules[txn.state].get(event)
+        if rule is None:
+            return
+        assert isinstance(txn, ServerTransaction | ClientTransaction)
+        changed = rule.target is not txn.state
+        if changed:
+            txn.enter(rule.target, now)
+        for step in rule.steps:
+            if step is not Step.SEND_CANCEL:
+                txn.perform(step, message, emit)
+            elif isinstance(txn, ClientTransaction) and txn.cancel_headers is not None:
+                self.send_cancel(txn, now, emit)
+        if not changed:
+            return
+        if rule.target is State.TERMINATED or (txn.end_at is not None and txn.end_at <= now):
+            self._end(txn, emit)
+            return
+        self.arm(txn)
+        if not txn.is_done and rule.target in txn.machine.done:
+            self._linger(txn, emit)
+
+    def arm(self, txn: Transaction) -> None:
+        """Have it woken at its next resend or end, whichever comes first."""
+        wake_at = txn.next_wake
+        if wake_at is None:
+            self.timers.clear(txn)
+        else:
+            self.timers.set(txn, wake_at)
+
+    def _linger(self, txn: ServerTransaction | ClientTransaction, emit: Emit) -> None:
+        self._count_done(txn)
+        self._lingering[txn] = None
+        if len(self._lingering) > self._limits.lingering:
+            oldest = next(iter(self._lingering))
+            assert isinstance(oldest, ServerTransaction | ClientTransaction)
+            self._end(oldest, emit)
+
+    def _count_done(self, txn: ServerTransaction | ClientTransaction) -> None:
+        if not txn.is_done:
+            txn.is_done = True
+            if isinstance(txn, ServerTransaction):
+                self.unanswered -= 1
+            else:
+                self.requests -= 1
+
+    def _end(self, txn: ServerTransaction | ClientTransaction, emit: Emit) -> None:
+        txn.state = State.TERMINATED
+        self._count_done(txn)
+        self._lingering.pop(txn, None)
+        self.timers.clear(txn)
+        remote = (txn.flow.transport, txn.flow.remote)
+        peers = self._by_remote.get(remote)
+        if peers is not None:
+            peers.pop(txn, None)
+            if not peers:
+                del self._by_remote[remote]
+        if isinstance(txn, ClientTransaction):
+            del self.clients[txn.key]
+        else:
+            del self.servers[txn.key]
+            if txn.seen is not None and self.seen.get(txn.seen) is txn:
+                del self.seen[txn.seen]
+        if not txn.is_internal:
+            emit(TransactionEnded(txn.key))
+
+    def send_cancel(self, invite: ClientTransaction, now: Monotonic, emit: Emit) -> None:
+        """Begin the CANCEL of an INVITE, and bound how long the INVITE may go on (9.1)."""
+        assert invite.request is not None
+        branch = invite.request.top_via.branch
+        assert branch is not None
+        headers, invite.cancel_headers = invite.cancel_headers or (), None
+        cancel = derived(invite.request, "CANCEL", invite.request.get("To") or "", headers)
+        invite.end_at = Monotonic(now + CANCEL_PATIENCE)
+        key = client_key(branch, "CANCEL")
+        self.start(ClientTransaction(key, cancel, invite.flow, is_internal=True), now, emit)
