@@ -37,7 +37,7 @@ class _Shelf:
     slots: dict[bytes, Record] = field(default_factory=dict)
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         return sum(len(record.envelope) for record in self.slots.values())
 
 
@@ -64,8 +64,8 @@ class RecordStore:
             yield from shelf.slots.values()
 
     @property
-    def bytes(self) -> int:
-        """What is kept, as the quota counts it."""
+    def used(self) -> int:
+        """What is kept, as the quota counts it, in bytes."""
         return self._bytes
 
     def rank(self, record: Record) -> int:
@@ -83,7 +83,7 @@ class RecordStore:
         if self.rank(record) >= REGION_CAP:
             return OUTSIDE_REGION
         if shelf is not None and (
-            len(shelf.slots) >= MAX_SLOTS or shelf.bytes + len(record.envelope) > MAX_KEY_BYTES
+            len(shelf.slots) >= MAX_SLOTS or shelf.size + len(record.envelope) > MAX_KEY_BYTES
         ):
             return FULL
         return FULL if self._of_publisher[record.publisher] >= self._quota() else STORED
@@ -133,12 +133,12 @@ class RecordStore:
         return min(PUBLISHER_MOST, PUBLISHER_BASE + int(PUBLISHER_SHARE * max(0, places)))
 
     def _is_revoked(self, record: Record, shelf: _Shelf) -> bool:
-        """An owner's own tombstone outranks what was published for it before."""
-        stone = shelf.slots.get(bytes(record.owner))
-        return stone is not None and revokes(stone, record)
+        """An owner's own word outranks what was published for it before."""
+        own = shelf.slots.get(bytes(record.owner))
+        return own is not None and revokes(own, record)
 
-    def _revoke(self, stone: Record, shelf: _Shelf) -> None:
-        for other in [other for other in shelf.slots.values() if revokes(stone, other)]:
+    def _revoke(self, own: Record, shelf: _Shelf) -> None:
+        for other in [other for other in shelf.slots.values() if revokes(own, other)]:
             self._drop(other.key, bytes(other.publisher))
 
     def _evict(self) -> None:
@@ -166,15 +166,18 @@ def _cost(record: Record) -> int:
     return RECORD_OVERHEAD + len(record.envelope)
 
 
-def revokes(stone: Record, other: Record) -> bool:
-    """Whether `stone` is the owner's own tombstone and ends the delegated record `other`."""
+def revokes(own: Record, other: Record) -> bool:
+    """Whether `own`, signed by an account key itself, ends the delegated record `other`.
+
+    Usually `own` is a tombstone. Any newer record in its slot keeps the same force, or else what
+    remains would depend on the order in which records came.
+    """
     return (
-        stone.is_tombstone
-        and stone.kind is Kind.NUMBER
-        and stone.publisher == stone.owner
-        and other.owner == stone.owner
+        own.kind is Kind.NUMBER
+        and own.publisher == own.owner
+        and other.owner == own.owner
         and other.publisher != other.owner
-        and other.issued <= stone.issued
+        and other.issued <= own.issued
     )
 
 
