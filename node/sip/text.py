@@ -41,12 +41,16 @@ def first_value_end(text: str) -> int:
     return end if end < len(text) and text[end] == "," else len(text)
 
 
-def split_values(text: str) -> list[str]:
-    """The values of a comma-separated list, without the blanks around them; empty ones are kept."""
+def split_values(text: str, most: int | None = None) -> list[str]:
+    """The values of a comma-separated list, without the blanks around them; empty ones are kept.
+
+    With `most` it stops after that many values, whatever is left.
+    """
     if "," not in text:
         return [text.strip(" \t")]
     if '"' not in text and "<" not in text:
-        return [value.strip(" \t") for value in text.split(",")]
+        pieces = text.split(",") if most is None else text.split(",", most)[:most]
+        return [value.strip(" \t") for value in pieces]
     values, start, length = [], 0, len(text)
     while True:
         match = _VALUE.match(text, start)
@@ -54,7 +58,7 @@ def split_values(text: str) -> list[str]:
         if end < length and text[end] != ",":
             end = length
         values.append(text[start:end].strip(" \t"))
-        if end >= length:
+        if end >= length or len(values) == most:
             return values
         start = end + 1
 

@@ -34,7 +34,7 @@ def _listed(message: HeaderLines, key: str) -> list[str]:
     lines = message._all(key)
     if len(lines) == 1 and "," not in lines[0]:
         return lines
-    values = [value for line in lines for value in split_values(line)]
+    values = [value for line in lines for value in split_values(line, MAX_VALUES + 1)]
     if len(values) > MAX_VALUES:
         raise SipParseError(400, "Too many values in a header field")
     return values

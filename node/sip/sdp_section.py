@@ -1,0 +1,180 @@
+"""One section of a session description: its lines, of which `c=` and attributes are edited."""
+
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from federation.model.address import AddressError, parse_ip
+from federation.model.errors import UsageError
+from node.sip.ice_candidate import SdpError
+
+_CONNECTION: Final = re.compile(r"c=([^ \r\n]++) ([^ \r\n]++) ([^ /\r\n]++)(/[0-9/]++)?+[ \t]*+")
+_NULL_ADDRESSES: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, never bound
+_BEFORE_CONNECTION: Final = ("v=", "o=", "s=", "i=", "u=", "e=", "p=", "m=")
+_NAME_ENDS: Final = ("", ":", "\r", "\n")
+
+
+class Connection(NamedTuple):
+    """What a `c=` line says."""
+
+    family: str
+    "`IP4` or `IP6`, or what another network type calls its own."
+    address: str
+    "An IP address or a host name, without any TTL."
+
+    @property
+    def ip(self) -> str | None:
+        """The address in normal form, `None` where it is a name."""
+        try:
+            return str(parse_ip(self.address))
+        except AddressError:
+            return None
+
+    @property
+    def is_null(self) -> bool:
+        """Whether it is the unspecified address: hold of old, or trickle's "not yet"."""
+        return self.address in _NULL_ADDRESSES
+
+
+class Section:
+    """The session part or one media part: lines, of which attributes are read and edited by name.
+
+    An attribute without a value has the value `""`.
+    """
+
+    __slots__ = ("_lines", "_newline")
+
+    def __init__(self, lines: list[str], newline: str) -> None:
+        self._lines = lines
+        self._newline = newline
+
+    def get(self, name: str) -> str | None:
+        """The value of the first attribute of that name; `None` if there is none."""
+        index = self._index(name)
+        return None if index is None else self._value(index, name)
+
+    def get_all(self, name: str) -> list[str]:
+        """The values of all attributes of that name, in order."""
+        return [
+            self._value(index, name)
+            for index, line in enumerate(self._lines)
+            if _is_attribute(line, name)
+        ]
+
+    def __contains__(self, name: str) -> bool:
+        return self._index(name) is not None
+
+    def set(self, name: str, value: str = "") -> None:
+        """Put one attribute in place of all of that name: where the first was, else at the end."""
+        index = self._index(name)
+        if index is None:
+            self.append(name, value)
+            return
+        line = self._written(_attribute(name, value), index)
+        self._lines = [
+            line if i == index else old
+            for i, old in enumerate(self._lines)
+            if i == index or not _is_attribute(old, name)
+        ]
+
+    def append(self, name: str, value: str = "") -> None:
+        """Add an attribute below the last of that name, else at the end."""
+        after = None
+        for index, line in enumerate(self._lines):
+            if _is_attribute(line, name):
+                after = index
+        if after is None:
+            after = self._last()
+        self._insert(after + 1, _attribute(name, value))
+
+    def remove(self, name: str, where: Callable[[str], bool] | None = None) -> int:
+        """Take out the attributes of that name (`where` of the value holds); how many they were."""
+        kept = [
+            line
+            for index, line in enumerate(self._lines)
+            if not _is_attribute(line, name)
+            or (where is not None and not where(self._value(index, name)))
+        ]
+        removed = len(self._lines) - len(kept)
+        self._lines = kept
+        return removed
+
+    @property
+    def own_connection(self) -> Connection | None:
+        """What this section's own (first) `c=` line says."""
+        for line in self._lines:
+            if line.startswith("c="):
+                return read_connection(line)
+        return None
+
+    def set_connection(self, address: str) -> None:
+        """Write the `c=` line of this section, in place of any it had; a TTL goes.
+
+        Raises:
+            UsageError: not an IP address.
+        """
+        try:
+            family = "IP6" if parse_ip(address).version == 6 else "IP4"
+        except AddressError as error:
+            raise UsageError(f"{address!r} cannot stand in a c= line") from error
+        self._put_connection(f"c=IN {family} {address}")
+
+    def _put_connection(self, text: str) -> None:
+        places = [i for i, line in enumerate(self._lines) if line.startswith("c=")]
+        if places:
+            self._lines[places[0]] = self._written(text, places[0])
+            for index in reversed(places[1:]):
+                del self._lines[index]
+            return
+        before = [i for i, line in enumerate(self._lines) if line[:2] in _BEFORE_CONNECTION]
+        self._insert(before[-1] + 1, text)
+
+    def _index(self, name: str) -> int | None:
+        for index, line in enumerate(self._lines):
+            if _is_attribute(line, name):
+                return index
+        return None
+
+    def _value(self, index: int, name: str) -> str:
+        return self._lines[index][len(name) + 3 :].rstrip("\r\n")
+
+    def _last(self) -> int:
+        """The last line that is one: blank lines at the end stay at the end."""
+        index = len(self._lines) - 1
+        while index > 0 and not self._lines[index].rstrip("\r\n"):
+            index -= 1
+        return index
+
+    def _written(self, text: str, index: int) -> str:
+        """`text` with the line end of the line it replaces."""
+        old = self._lines[index]
+        return text + old[len(old.rstrip("\r\n")) :]
+
+    def _insert(self, index: int, text: str) -> None:
+        above = self._lines[index - 1]
+        if not above.endswith("\n"):
+            self._lines[index - 1] = above + self._newline
+        self._lines.insert(index, text + self._newline)
+
+
+def _is_attribute(line: str, name: str) -> bool:
+    end = len(name) + 2
+    return line.startswith(name, 2) and line[:2] == "a=" and line[end : end + 1] in _NAME_ENDS
+
+
+def _attribute(name: str, value: str) -> str:
+    if "\n" in value or "\r" in value:
+        raise UsageError("a line end inside an attribute")
+    return f"a={name}:{value}" if value else f"a={name}"
+
+
+def read_connection(line: str) -> Connection:
+    """Read a `c=` line.
+
+    Raises:
+        SdpError: bad syntax.
+    """
+    match = _CONNECTION.fullmatch(line.rstrip("\r\n"))
+    if match is None:
+        raise SdpError("a c= line that cannot be read")
+    return Connection(match[2], match[3])
