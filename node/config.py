@@ -14,6 +14,7 @@ from federation.model.address import AddressError, parse_ip
 from federation.model.errors import ConfigError
 from federation.model.identity import KEY_NAME_SUFFIX
 from federation.model.network import MAIN, Network
+from node.accounts.login import EMERGENCY_NUMBERS
 
 PORT_OFFSET_STEP = 10
 PORT_OFFSET_MAX = 280
@@ -111,10 +112,8 @@ class MediaConfig(_Section, frozen=True, kw_only=True):
 class DiallingConfig(_Section, frozen=True, kw_only=True):
     """What some digits mean."""
 
-    emergency_numbers: tuple[str, ...] = (
-        "000", "110", "112", "118", "119", "911", "999",
-    )  # fmt: skip
-    "Numbers that are refused with a text that says so instead of being looked up in the mesh."
+    emergency_numbers: tuple[str, ...] = tuple(sorted(EMERGENCY_NUMBERS))
+    "Refused with a text that says so, never looked up in the mesh; no login may be one of them."
 
     def __post_init__(self) -> None:
         for number in self.emergency_numbers:

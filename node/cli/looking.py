@@ -1,0 +1,79 @@
+"""`ringmesh status`, `peers` and `resolve`: questions to the running node."""
+
+from typing import Annotated
+
+import typer
+
+from node.cli.options import AsJson, State, client_of
+from node.cli.output import print_fields, print_json, print_table
+
+
+def status(as_json: AsJson = False, state: State = None) -> None:
+    """Show how the running node is."""
+    answer = client_of(state).get("status")
+    if as_json:
+        print_json(answer)
+        return
+    print_fields(
+        [
+            ("ready", answer["ready"]),
+            ("node", answer["node_id"]),
+            ("key name", answer["key_name"]),
+            ("network", answer.get("network")),
+            ("server", answer.get("server")),
+            ("addresses", answer["addresses"]),
+            ("peers", answer["peers"]),
+            ("accounts", answer["accounts"]),
+            ("registrations", answer["registrations"]),
+            ("calls", answer["calls"]),
+            ("relay workers", len(answer["relay"].get("workers", []))),
+        ]
+    )
+
+
+def peers(as_json: AsJson = False, state: State = None) -> None:
+    """Show the nodes this node knows."""
+    answer = client_of(state).get("peers")
+    if as_json:
+        print_json(answer)
+        return
+    rows = [
+        (
+            peer["node_id"][:16],
+            peer["address"],
+            peer.get("linked"),
+            None if peer.get("rtt") is None else f"{peer['rtt'] * 1000:.1f} ms",
+            None if peer.get("last_heard") is None else f"{peer['last_heard']:.0f} s ago",
+        )
+        for peer in answer
+    ]
+    print_table(
+        ("node", "address", "linked", "round trip", "heard"),
+        rows,
+        "no other node is known: start one, or name one with ringmesh up --join HOST:PORT",
+    )
+
+
+def resolve(
+    uri: Annotated[str, typer.Argument(help="A SIP URI, a number or a login.")],
+    as_json: AsJson = False,
+    state: State = None,
+) -> int:
+    """Show where a call to URI would go; exit code 1 if nowhere."""
+    answer = client_of(state).get("resolve", uri=uri)
+    if as_json:
+        print_json(answer)
+    else:
+        nodes = [
+            f"{node['node_id']} {' '.join(node.get('addresses', []))}".rstrip()
+            for node in answer.get("nodes", [])
+        ]
+        print_fields(
+            [
+                ("target", answer["target"]),
+                ("kind", answer.get("kind")),
+                ("nodes", nodes),
+                ("answer", f"{answer['status']} {answer.get('reason', '')}".rstrip()),
+            ]
+        )
+    return 0 if answer["status"] < 300 else 1

@@ -1,0 +1,205 @@
+"""`ringmesh user add|list|show|passwd|remove`, with the node running or stopped."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from node.cli.options import AsJson, State, state_path_of
+from node.cli.output import print_fields, print_json, print_table
+
+if TYPE_CHECKING:
+    from node.cli.desk import UserDesk
+    from node.cli.user_file import NewUser
+
+app = typer.Typer(help="The people and devices of this node.", no_args_is_help=True)
+Login = Annotated[str, typer.Argument(help="Letters a-z, digits, `.`, `_` and `-`.")]
+Password = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="(default: a generated one, shown once)")
+]
+BULK_THREADS = 8
+"Users that are added at one time; their numbers cost a quarter of a second of a core each."
+
+
+@app.command()
+def add(
+    login: Annotated[str | None, typer.Argument(help="The new user's login.")] = None,
+    password: Password = None,
+    extension: Annotated[
+        str | None, typer.Option(metavar="DIGITS", help="A short number within this node.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="TEXT", help="The name others see.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FILE.csv",
+            help="Add many: columns login, password, extension, name; `-` reads standard input.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    state: State = None,
+) -> int:
+    """Add a user, or with --from all those in a file, and print what their phones need."""
+    from node.cli.desk import open_desk
+    from node.cli.user_file import NewUser, read_users
+
+    if (login is None) == (file is None):
+        raise typer.BadParameter("give one LOGIN, or --from FILE.csv")
+    if file is not None:
+        if password or extension or name:
+            raise typer.BadParameter("with --from, password, extension and name stand in the file")
+        users = read_users(file)
+        with open_desk(state_path_of(state), create=True) as desk:
+            return _add_many(desk, users, as_json=as_json)
+    new = NewUser(login=login or "", password=password, extension=extension, name=name)
+    with open_desk(state_path_of(state), create=True) as desk:
+        _print_sheet(desk.add(new), as_json=as_json)
+    return 0
+
+
+@app.command("list")
+def list_users(as_json: AsJson = False, state: State = None) -> None:
+    """List the users."""
+    from node.cli.desk import open_desk
+
+    with open_desk(state_path_of(state)) as desk:
+        users = desk.all()
+    if as_json:
+        print_json(users)
+        return
+    print_table(
+        ("login", "number", "extension", "name", "devices"),
+        [
+            (
+                user["login"],
+                _spoken(user["number"]),
+                user.get("extension"),
+                user.get("name"),
+                user.get("devices"),
+            )
+            for user in users
+        ],
+        "no users: add one with ringmesh user add NAME",
+    )
+
+
+@app.command()
+def show(login: Login, as_json: AsJson = False, state: State = None) -> None:
+    """Show a user's server, number and addresses (the password is kept nowhere)."""
+    from node.cli.desk import open_desk
+
+    with open_desk(state_path_of(state)) as desk:
+        _print_sheet(desk.show(login), as_json=as_json)
+
+
+@app.command()
+def passwd(
+    login: Login, password: Password = None, as_json: AsJson = False, state: State = None
+) -> None:
+    """Give a user a new password; devices must then be told."""
+    from node.cli.desk import open_desk
+
+    with open_desk(state_path_of(state)) as desk:
+        _print_sheet(desk.passwd(login, password), as_json=as_json)
+
+
+@app.command()
+def remove(login: Login, as_json: AsJson = False, state: State = None) -> None:
+    """Remove a user; number and key are gone for good."""
+    from node.cli.desk import open_desk
+
+    with open_desk(state_path_of(state)) as desk:
+        desk.remove(login)
+    if as_json:
+        print_json({"removed": login})
+    else:
+        typer.echo(f"{login} is removed")
+
+
+def _print_sheet(sheet: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(sheet)
+        return
+    fields: list[tuple[str, object]] = [("login", sheet["login"])]
+    if "password" in sheet:
+        fields.append(("password", sheet["password"]))
+    fields += [
+        ("server", sheet["server"]),
+        ("number", _spoken(sheet["number"])),
+        ("extension", sheet.get("extension")),
+        ("name", sheet.get("name")),
+        ("addresses", sheet["uri"]),
+    ]
+    if "devices" in sheet:
+        fields.append(("devices", [_device(device) for device in sheet["devices"]]))
+    print_fields(fields)
+
+
+def _device(device: Any) -> str:
+    if not isinstance(device, dict):
+        return str(device)
+    return " ".join(str(value) for value in device.values() if value not in (None, ""))
+
+
+def _spoken(number: str | None) -> str | None:
+    from federation.model.number import Number
+
+    return Number(number).spoken if number else None
+
+
+def _add_many(desk: "UserDesk", users: list["NewUser"], *, as_json: bool) -> int:
+    """Add all; who is refused is told one by one and does not stop the others."""
+    sheets: list[dict[str, Any]] = []
+    refused: list[str] = []
+    for user, outcome in _with_progress(_added(desk, users), len(users)):
+        if isinstance(outcome, str):
+            refused.append(f"{user.place}{user.login}: {outcome}")
+        else:
+            sheets.append(outcome)
+    if as_json:
+        print_json({"added": sheets, "refused": refused})
+    else:
+        print_table(
+            ("login", "password", "server", "number"),
+            [(s["login"], s["password"], s["server"], s["number"]) for s in sheets],
+            "nobody was added",
+        )
+        for sentence in refused:
+            typer.echo(f"ringmesh: {sentence}", err=True)
+    return 1 if refused else 0
+
+
+def _added(
+    desk: "UserDesk", users: list["NewUser"]
+) -> Iterator[tuple["NewUser", dict[str, Any] | str]]:
+    from federation.model.errors import RingmeshError
+    from node.api_client import NodeNotRunningError
+
+    def one(user: "NewUser") -> dict[str, Any] | str:
+        try:
+            return desk.add(user)
+        except NodeNotRunningError:
+            raise
+        except RingmeshError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(BULK_THREADS) as pool:
+        yield from zip(users, pool.map(one, users), strict=True)
+
+
+def _with_progress(
+    outcomes: Iterable[tuple["NewUser", dict[str, Any] | str]], total: int
+) -> Iterable[tuple["NewUser", dict[str, Any] | str]]:
+    import sys
+
+    if not sys.stderr.isatty():
+        return outcomes
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(
+        outcomes, "Adding users", total=total, console=Console(stderr=True), transient=True
+    )

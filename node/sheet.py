@@ -1,0 +1,105 @@
+"""What a person is told about an account: login, password, server, number and addresses."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from federation.model.address import parse_ip
+from federation.model.errors import ConfigError
+from federation.model.number import Number
+
+SIP_PORT = 5060
+"The port that phones assume; it is left out where it applies."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedAt:
+    """Where a node's accounts are reached."""
+
+    key_name: str
+    "The node's domain that proves itself."
+    addresses: tuple[str, ...]
+    "The node's own IP addresses, best first; at least one."
+    sip_port: int
+    domains: tuple[str, ...] = ()
+    "Own domains, proven ones first."
+    proven: int = 0
+    "How many of `domains` are proven: DNS leads phones to this node."
+
+    @property
+    def server(self) -> str:
+        """What a phone's `server` field takes: the first proven domain, else the best address."""
+        host = self.domains[0] if self.proven else _host(self.addresses[0])
+        return self._with_port(host)
+
+    def uris(self, login: str) -> list[str]:
+        """Every SIP URI of an account, the most readable first."""
+        by_address = self._with_port(_host(self.addresses[0]))
+        hosts = [*self.domains, self.key_name, by_address]
+        return [f"sip:{login}@{host}" for host in hosts]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, to be kept for commands that run while the node is stopped."""
+        return {
+            "key_name": self.key_name,
+            "addresses": list(self.addresses),
+            "sip_port": self.sip_port,
+            "domains": list(self.domains),
+            "proven": self.proven,
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "ServedAt":
+        """Read what `as_json` gave.
+
+        Raises:
+            ConfigError: these are other values.
+        """
+        try:
+            served = cls(
+                key_name=str(values["key_name"]),
+                addresses=tuple(map(str, values["addresses"])),
+                sip_port=int(values["sip_port"]),
+                domains=tuple(map(str, values["domains"])),
+                proven=int(values["proven"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(
+                "the file last-run in the state folder is damaged: delete it"
+            ) from error
+        if not served.addresses:
+            raise ConfigError("the file last-run in the state folder is damaged: delete it")
+        return served
+
+    def _with_port(self, host: str) -> str:
+        return host if self.sip_port == SIP_PORT else f"{host}:{self.sip_port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSheet:
+    """One account's parameters. The password is there only when it was just made."""
+
+    login: str
+    served: ServedAt
+    number: Number | None
+    "`None` while it is still being computed."
+    extension: str | None = None
+    name: str = ""
+    password: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer of `user add`, `user passwd` and `user show`."""
+        sheet: dict[str, Any] = {"login": self.login}
+        if self.password is not None:
+            sheet["password"] = self.password
+        return sheet | {
+            "server": self.served.server,
+            "uri": self.served.uris(self.login),
+            "number": self.number,
+            "extension": self.extension,
+            "name": self.name,
+            "turn": None,
+        }
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if parse_ip(address).version == 6 else address
