@@ -1,0 +1,1 @@
+"""Who may use this node: users and trunks, their credentials, numbers and extensions."""

@@ -1,0 +1,115 @@
+"""Nonces that prove their own age, and the memory that keeps each from being used twice.
+
+A nonce is `time (48 bits, ms) | random (48 bits) | HMAC-SHA256(secret, both) (96 bits)`, base64url:
+handing one out costs no memory, so strangers cannot fill any. Only a request with a good digest
+leaves a trace here: which nonce counts (`nc`) of its nonce were used, in a window, because requests
+of one phone may overtake each other on their way.
+"""
+
+import base64
+import binascii
+import enum
+import hmac
+from typing import Final
+
+from federation.model.clocks import Entropy, UnixTime
+
+NONCE_LIFETIME: Final = 3600.0
+"Seconds that a nonce may be used; then a phone is challenged again with `stale=true`."
+MAX_NONCES: Final = 65_536
+"Nonces whose counts are remembered. Beyond it the oldest is dropped and can no longer be used."
+NONCE_WINDOW: Final = 64
+"How far behind the highest count another count may be and still be told from a replay."
+_TIME_BYTES: Final = 6
+_STAMP_BYTES: Final = 12
+_MAC_BYTES: Final = 12
+_TEXT_LENGTH: Final = 32
+
+
+class NonceState(enum.Enum):
+    """What is known of a nonce and a count that came with a good digest."""
+
+    GOOD = "good"
+    STALE = "stale"
+    "Not from us, or too old."
+    REPLAYED = "replayed"
+    "This count of it was used before."
+
+
+class NonceKeeper:
+    """Makes nonces and checks each one's age and each count's freshness."""
+
+    def __init__(
+        self,
+        secret: bytes,
+        *,
+        entropy: Entropy,
+        lifetime: float = NONCE_LIFETIME,
+        limit: int = MAX_NONCES,
+    ) -> None:
+        self._secret = secret
+        self._entropy = entropy
+        self._lifetime = int(lifetime * 1000)
+        self._limit = limit
+        self._used: dict[str, tuple[int, int, int]] = {}
+        "By nonce: when it was made, its highest count, a bit for each of the counts below."
+        self._floor = -1
+        "Nonces made until then are stale: some of their counts were forgotten."
+
+    def __len__(self) -> int:
+        return len(self._used)
+
+    def make(self, *, now: UnixTime) -> str:
+        """A new nonce of 32 characters."""
+        stamp = int(now * 1000).to_bytes(_TIME_BYTES, "big") + self._entropy.token(
+            _STAMP_BYTES - _TIME_BYTES
+        )
+        return base64.urlsafe_b64encode(stamp + self._mac(stamp)).decode("ascii")
+
+    def use(self, nonce: str, count: int, *, now: UnixTime) -> NonceState:
+        """Judge a nonce whose digest was good, and remember the count."""
+        made = self._made_at(nonce)
+        moment = int(now * 1000)
+        if made is None or not made <= moment < made + self._lifetime or made <= self._floor:
+            return NonceState.STALE
+        seen = self._used.get(nonce)
+        if seen is None:
+            self._used[nonce] = (made, count, 1)
+            self._forget(moment)
+            return NonceState.GOOD
+        _, highest, bits = seen
+        if count > highest:
+            bits = (bits << min(count - highest, NONCE_WINDOW) | 1) & ((1 << NONCE_WINDOW) - 1)
+            self._used[nonce] = (made, count, bits)
+            return NonceState.GOOD
+        bit = 1 << (highest - count) if highest - count < NONCE_WINDOW else bits
+        if bits & bit:
+            return NonceState.REPLAYED
+        self._used[nonce] = (made, highest, bits | bit)
+        return NonceState.GOOD
+
+    def _made_at(self, nonce: str) -> int | None:
+        if len(nonce) != _TEXT_LENGTH or not nonce.isascii():
+            return None
+        try:
+            raw = base64.b64decode(nonce, b"-_", validate=True)
+        except binascii.Error:
+            return None
+        stamp = raw[:_STAMP_BYTES]
+        if not hmac.compare_digest(raw[_STAMP_BYTES:], self._mac(stamp)):
+            return None
+        return int.from_bytes(stamp[:_TIME_BYTES], "big")
+
+    def _mac(self, stamp: bytes) -> bytes:
+        return hmac.digest(self._secret, stamp, "sha256")[:_MAC_BYTES]
+
+    def _forget(self, moment: int) -> None:
+        """Drop what can no longer be used, and the oldest where there is no room."""
+        while self._used:
+            oldest = next(iter(self._used))
+            made = self._used[oldest][0]
+            if made + self._lifetime > moment:
+                if len(self._used) <= self._limit:
+                    return
+                self._floor = max(self._floor, made)
+            del self._used[oldest]

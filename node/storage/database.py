@@ -1,0 +1,251 @@
+"""A node's database: SQLite in the state folder, or another one by URL.
+
+Opening brings the schema to the version this program knows. Alembic is imported only if that takes
+a migration. Everything here is synchronous: the command line calls it directly, the running node
+through its storage thread.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    NoSuchModuleError,
+    NotSupportedError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+
+from federation.model.errors import ConfigError
+from node.storage.errors import DamagedError, RefusedError, StorageError
+from node.storage.schema import SCHEMA_VERSION, metadata
+
+DATABASE_FILE = "ringmesh.db"
+BUSY_TIMEOUT_MS = 5_000
+"How long SQLite waits for another process (a backup, the command line) to finish its write."
+_REFUSALS = (DataError, IntegrityError, InterfaceError, NotSupportedError, ProgrammingError)
+_WRITES = "ringmesh_writes"
+_DURABLE = "ringmesh_durable"
+
+Migrate = Callable[[Connection, str], None]
+
+
+class Database:
+    """An open database at the current schema version."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine
+        self.name = name
+        "What to call it towards people: the file, or the URL without its password."
+
+    @classmethod
+    def open(cls, state: Path, url: str | None = None, *, migrate: Migrate | None = None) -> Self:
+        """Open the database in the folder `state`, or at `url`, and bring its schema up to date.
+
+        The SQLite file is made with mode 0600. `migrate` replaces the way from an older schema.
+
+        Raises:
+            ConfigError: the folder or URL cannot be used, or a newer version wrote the database.
+            StorageError: the database is there but cannot be read or upgraded.
+        """
+        if url is None:
+            path = _prepare_file(state)
+            engine, name = create_engine(URL.create("sqlite", database=str(path))), str(path)
+        else:
+            engine, name = _engine_for(url)
+        if engine.dialect.name == "sqlite":
+            _tune_sqlite(engine)
+        database = cls(engine, name)
+        try:
+            database._bring_up_to_date(migrate or _migrate_with_alembic)
+        except (ConfigError, StorageError):
+            database.close()
+            raise
+        return database
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection whose reads all see one state.
+
+        Raises:
+            StorageError: the database cannot be read.
+        """
+        with self._translated(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+        """A transaction, committed at the end, rolled back by any exception.
+
+        A `durable` one survives a power failure; another one may lose the last moments then.
+
+        Raises:
+            StorageError: the database cannot be written.
+        """
+        with (
+            self._translated(),
+            self._engine.connect().execution_options(**{_WRITES: True, _DURABLE: durable}) as conn,
+            conn.begin(),
+        ):
+            yield conn
+
+    def close(self) -> None:
+        """Give back every connection. Closing twice is harmless."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise storage_error(error, self.name) from error
+
+    def _bring_up_to_date(self, migrate: Migrate) -> None:
+        with self.write() as connection:
+            version = _version_of(connection)
+            if version == SCHEMA_VERSION:
+                return
+            if version is None:
+                metadata.create_all(connection)
+                connection.execute(
+                    text("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
+                )
+                connection.execute(
+                    text("INSERT INTO alembic_version VALUES (:version)"),
+                    {"version": SCHEMA_VERSION},
+                )
+                return
+            if version > SCHEMA_VERSION:
+                raise ConfigError(
+                    f"database: {self.name} was written by a newer version (schema {version}, this "
+                    f"program knows {SCHEMA_VERSION}); install that version or restore a backup"
+                )
+            migrate(connection, SCHEMA_VERSION)
+            reached = _version_of(connection)
+            if reached != SCHEMA_VERSION:
+                raise StorageError(
+                    f"{self.name}: the upgrade from schema {version} ended at {reached}, "
+                    f"not {SCHEMA_VERSION}; nothing was changed"
+                )
+
+
+def storage_error(error: DBAPIError, name: str) -> StorageError:
+    """Say in a sentence what a driver's error means and what would help."""
+    if isinstance(error, _REFUSALS):
+        return RefusedError(f"{name}: a value was refused ({error.orig})")
+    code = getattr(error.orig, "sqlite_errorname", "") or ""
+    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return DamagedError(
+            f"{name} is damaged ({error.orig}); move it and its -wal and -shm files away, "
+            "or restore a backup"
+        )
+    if code == "SQLITE_FULL":
+        return StorageError(f"{name}: the disk is full; free some space")
+    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return StorageError(
+            f"{name} cannot be written ({error.orig}); check the owner and mode of the file "
+            "and its folder"
+        )
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StorageError(f"{name} is in use by another process; stop it and try again")
+    return StorageError(f"{name}: {error.orig}")
+
+
+def _prepare_file(state: Path) -> Path:
+    path = state / DATABASE_FILE
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"state: {path} cannot be written ({error.strerror}); choose a folder of your own "
+            "with --state or change its owner and mode"
+        ) from error
+    return path
+
+
+def _engine_for(url: str) -> tuple[Engine, str]:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise ConfigError(
+            "database: that is not a URL; use for example postgresql://user:password@host/name"
+        ) from error
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    name = parsed.render_as_string(hide_password=True)
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ConfigError(f"database: {name} is neither SQLite nor PostgreSQL; use one of the two")
+    try:
+        return create_engine(parsed), name
+    except (ImportError, NoSuchModuleError) as error:
+        raise ConfigError(
+            f"database: the driver for {name} is not installed ({error}); "
+            "install it with: pip install 'psycopg[binary]'"
+        ) from error
+
+
+def _tune_sqlite(engine: Engine) -> None:
+    """Write-ahead log, foreign keys, and transactions that also hold changes of the schema."""
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN leaves CREATE TABLE outside
+        for pragma in (
+            f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
+            "PRAGMA journal_mode=WAL",
+            "PRAGMA foreign_keys=ON",
+        ):
+            connection.execute(pragma)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if not options.get(_WRITES):
+            connection.exec_driver_sql("BEGIN")
+            return
+        level = "FULL" if options.get(_DURABLE) else "NORMAL"
+        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _version_of(connection: Connection) -> str | None:
+    """The revision a database is at; `None` if it is empty."""
+    tables = inspect(connection).get_table_names()
+    if "alembic_version" not in tables:
+        if tables:
+            raise ConfigError(
+                f"database: it holds foreign tables ({', '.join(sorted(tables)[:3])}); "
+                "give the node a database of its own"
+            )
+        return None
+    version: str | None = connection.execute(
+        text("SELECT version_num FROM alembic_version")
+    ).scalar()
+    if version is None:
+        raise StorageError("the database names no schema version; restore a backup")
+    return version
+
+
+def _migrate_with_alembic(connection: Connection, target: str) -> None:
+    from node.storage.migrate import upgrade  # imported only when the version differs
+
+    try:
+        upgrade(connection, target)
+    except SQLAlchemyError as error:
+        raise StorageError(f"the database could not be upgraded ({error})") from error

@@ -1,0 +1,137 @@
+"""The tables, in types that SQLite and PostgreSQL share.
+
+Instants are `UnixTime` seconds in a double, keys and blobs are raw bytes, HA1s are lower-case
+hex. Passwords are in no column. A change here needs a new `SCHEMA_VERSION` and a migration beside
+the first one; a test compares what the migrations build with what stands here.
+"""
+
+from sqlalchemy import (
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+)
+
+SCHEMA_VERSION = "0001"
+"The newest Alembic revision; `alembic_version` holds the one a database is at."
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("login", String(64), primary_key=True),
+    Column("kind", String(8), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("key", LargeBinary(32), nullable=False, unique=True),
+    Column("seed", LargeBinary(32), nullable=False),
+    Column("number", String(15), unique=True),
+    Column("extension", String(8), unique=True),
+    Column("ha1_md5", String(32), nullable=False),
+    Column("ha1_sha256", String(64), nullable=False),
+    Column("userhash", LargeBinary(32), nullable=False),
+    Column("digest", String(8), nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+"Users and trunks. `number` is null until it was derived."
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("username", String(320), primary_key=True),
+    Column("login", String(64), ForeignKey("accounts.login", ondelete="CASCADE"), nullable=False),
+    Column("ha1_md5", String(32), nullable=False),
+    Column("ha1_sha256", String(64), nullable=False),
+    Index("ix_aliases_login", "login"),
+)
+"The other user names a digest may be computed with: `login@domain`."
+
+bindings = Table(
+    "bindings",
+    metadata,
+    Column("login", String(64), primary_key=True),
+    Column("key", String(2048), primary_key=True),
+    Column("uri", String(2048), nullable=False),
+    Column("transport", String(8), nullable=False),
+    Column("local_host", String(64), nullable=False),
+    Column("local_port", Integer, nullable=False),
+    Column("remote_host", String(64), nullable=False),
+    Column("remote_port", Integer, nullable=False),
+    Column("server", String(320), nullable=False),
+    Column("instance", String(512)),
+    Column("reg_id", Integer),
+    Column("q", Double, nullable=False),
+    Column("path", String(8192), nullable=False),
+    Column("user_agent", String(256), nullable=False),
+    Column("call_id", String(1024), nullable=False),
+    Column("cseq", Integer, nullable=False),
+    Column("registered_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+"Registrations. `path` holds one value a line; text is written as `storage.bindings` says."
+
+dialogs = Table(
+    "dialogs",
+    metadata,
+    Column("id", String(512), primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+"The edge's dialogs, each in the edge's own encoding."
+
+pins = Table(
+    "pins",
+    metadata,
+    Column("kind", String(8), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("key", LargeBinary(32), nullable=False),
+    Column("pinned_at", Double, nullable=False),
+    Column("offered", LargeBinary(32)),
+)
+"First key seen for a number or domain; `offered` is another one that waits for the operator."
+
+verified_numbers = Table(
+    "verified_numbers",
+    metadata,
+    Column("key", LargeBinary(32), primary_key=True),
+    Column("number", String(15), nullable=False),
+    Column("verified_at", Double, nullable=False),
+)
+"Foreign account keys whose number was derived here, so that it need not be done again."
+
+call_records = Table(
+    "call_records",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("call_id", String(1024), nullable=False),
+    Column("caller", String(512), nullable=False),
+    Column("target", String(512), nullable=False),
+    Column("account", String(64)),
+    Column("peer", String(64)),
+    Column("started_at", Double, nullable=False),
+    Column("answered_at", Double),
+    Column("ended_at", Double, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("reason", String(256), nullable=False),
+    Index("ix_call_records_started_at", "started_at"),
+)
+"One row a finished call."
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+"Single values of the node."
