@@ -155,7 +155,7 @@ async def measure_call(
     answered: Call | None = None
     try:
         await call.wait_confirmed(within)
-        answered = await callee.next_call(within)
+        answered = await _counterpart(call, callee, within)
         await answered.wait_confirmed(within)
         heard = await hear_both(
             call,
@@ -229,6 +229,14 @@ def _complaints(who: str, verdict: Verdict) -> list[str]:
     if verdict.ok and abs(verdict.level - LEVEL) > LEVEL_TOLERANCE:
         found.append(f"{who}: level {verdict.level:.1f} dBFS where {LEVEL:.1f} was played")
     return found
+
+
+async def _counterpart(call: Call, callee: Phone, within: float) -> Call:
+    """The callee's side of `call`; earlier calls that nobody took are passed over."""
+    while True:
+        answered = await callee.next_call(within)
+        if (answered.times.invited or 0.0) >= (call.times.invited or 0.0):
+            return answered
 
 
 async def _leave(call: Call) -> None:

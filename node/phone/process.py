@@ -134,7 +134,7 @@ class PhoneProcess:
         return result
 
     async def stop(self) -> None:
-        """Have the phone hang up and un-register and see its process end. Harmless when repeated."""
+        """Have the phone hang up and un-register; see its process end. Harmless when repeated."""
         process, self._process = self._process, None
         if process is None:
             return
