@@ -17,9 +17,9 @@ from typing import Any
 import msgpack
 
 from federation.codec import CodecError, unpack_array
+from federation.delegation import Delegation, DelegationError
 from federation.messages import MAX_STATEMENT_BYTES, MAX_TEXT_BYTES, TXN_BYTES
 from federation.model.clocks import Monotonic, UnixTime
-from federation.delegation import Delegation, DelegationError
 from federation.model.errors import PeerError, SignatureError, UsageError
 from federation.model.identity import AccountId, KeyFormatError, NodeId, NodeKey
 from federation.model.network import Network
