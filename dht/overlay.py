@@ -1,0 +1,550 @@
+"""Questions and answers over the mesh socket: frames out, frames in, in the order that is cheap.
+
+A datagram is checked by length, magic and rate, then against what is pending or by its cookie
+(microseconds), then by signature (0.1 ms), then by puzzle (0.5 ms, in a thread, remembered).
+What a request asks is answered by a `Server`; this class knows nothing of records.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import structlog
+
+from dht import canonical, messages
+from dht.answers import in_parts, joined
+from dht.cookie import UNPROVEN_BURST, UNPROVEN_RATE, CookieJar, RateLimiter, TokenBucket
+from dht.frame import (
+    AMPLIFICATION,
+    MAX_BODY,
+    NO_COOKIE,
+    OVERHEAD,
+    TXID_BYTES,
+    UNKNOWN_RECIPIENT,
+    UNPROVEN_REQUEST,
+    Frame,
+    FrameError,
+    FrameType,
+    padding_for,
+)
+from dht.messages import Answer, FindNode, Get, Observed, Ping, Pong, Request, Store
+from dht.overlay_id import OverlayId, OverlayIdCache, PuzzleError
+from dht.pending import Pending, PendingTable, Repeat
+from dht.sealing import (
+    ANSWER_OVERHEAD,
+    SEAL_OVERHEAD,
+    RequestSeal,
+    SealingKey,
+    SealKeys,
+    seal_answer,
+)
+from dht.table import FIRST_PATIENCE_S, MAX_MISSES, Contact, SecureTable
+from dht.tasks import Tasks
+from federation.model.address import Endpoint
+from federation.model.clocks import Clock, Entropy, Monotonic
+from federation.model.identity import NodeId, NodeKey
+from federation.model.network import Network
+
+log = structlog.get_logger("dht")
+
+MAX_ACQUAINTANCES = 2_048
+"Nodes that answered us and whose cookie and speed are remembered, beside the table."
+GREET_RATE = 20.0
+"Pings a second to nodes that asked us something and are not known yet."
+GREET_BURST = 60.0
+GREET_AGAIN_S = 600.0
+"A node that found no place in the table is pinged again after this."
+SENDS = 2
+"Transmissions of a request, unless others could answer in its place."
+
+Send = Callable[[bytes, Endpoint], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Who answered, and what."""
+
+    contact: Contact
+    answer: Answer
+
+
+class Server(Protocol):
+    """Answers what others ask."""
+
+    def pong(self) -> Pong:
+        """The answer to a ping."""
+
+    def look_up(self, request: FindNode | Get, asker: Endpoint) -> Answer:
+        """The answer to find_node or get."""
+
+    def store(self, request: Store) -> Answer:
+        """The answer to a store by a node whose address and id are proven."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Counters since the start."""
+
+    datagrams_in: int = 0
+    datagrams_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    malformed: int = 0
+    "Not a frame, not signed, or a body that breaks its format."
+    limited: int = 0
+    "Requests dropped because their network sends too many."
+    challenged: int = 0
+    "Requests answered with a cookie instead of what they asked."
+    unmatched: int = 0
+    "Answers that nobody waits for."
+    impostors: int = 0
+    "Answers by another node than was asked, or without a valid id."
+
+
+class Overlay:
+    """One node's end of the DHT protocol. Everything happens in the event loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        key: NodeKey,
+        nonce: bytes,
+        network: Network,
+        send: Send,
+        table: SecureTable,
+        ids: OverlayIdCache,
+        server: Server,
+        on_contact: Callable[[Contact], None],
+        on_lost: Callable[[Contact], None],
+        clock: Clock,
+        entropy: Entropy,
+        tasks: Tasks,
+    ) -> None:
+        self.own_id = OverlayId(table.node.id)
+        self.traffic = Traffic()
+        self.observed: Endpoint | None = None
+        self._key, self._nonce, self._network = key, nonce, network
+        self._send, self._server = send, server
+        self._table, self._ids, self._tasks = table, ids, tasks
+        self._on_contact, self._on_lost = on_contact, on_lost
+        self._clock, self._entropy = clock, entropy
+        self._cookies = CookieJar(entropy=entropy)
+        self._rates = RateLimiter()
+        now = clock.monotonic()
+        self._unproven = TokenBucket(UNPROVEN_RATE, UNPROVEN_BURST, now=now)
+        self._greetings = TokenBucket(GREET_RATE, GREET_BURST, now=now)
+        self._greeting: set[Endpoint] = set()
+        self._sealing = SealingKey(entropy=entropy)
+        self._pending: PendingTable[asyncio.Future[Reply | None]] = PendingTable()
+        self._acquaintances: OrderedDict[bytes, Contact] = OrderedDict()
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    @property
+    def seal_key(self) -> bytes:
+        """The X25519 key to which bodies for this node are sealed."""
+        return self._sealing.public
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for an answer."""
+        return len(self._pending)
+
+    def close(self) -> None:
+        """Send nothing more; every waiting request ends without an answer."""
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for pending in self._pending:
+            self._end(pending, None)
+
+    def known(self, id_: bytes) -> Contact | None:
+        """The node with this id, if it ever answered and is remembered."""
+        contact = self._table.get(id_)
+        return self._acquaintances.get(id_) if contact is None else contact
+
+    def ask(
+        self,
+        endpoint: Endpoint,
+        request: Request,
+        *,
+        recipient: OverlayId | None = None,
+        patience: float | None = None,
+        sends: int = SENDS,
+    ) -> Awaitable[Reply | None]:
+        """Ask a node; the result is its reply, or None when there is none in time.
+
+        The recipient's id may be left out in pings only.
+        """
+        future: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+        if self._is_closed or self._pending.is_full:
+            future.set_result(None)
+            return future
+        contact = None if recipient is None else self.known(recipient)
+        if patience is None:
+            patience = FIRST_PATIENCE_S if contact is None else contact.patience
+        pending = Pending(
+            self._entropy.token(TXID_BYTES), endpoint, request, future, patience, sends, recipient
+        )
+        cookie = NO_COOKIE
+        if contact is not None:
+            pending.key = contact.key
+            if contact.endpoint == endpoint:
+                cookie = contact.cookie(now=self._clock.monotonic())
+        self._transmit(pending, cookie)
+        return future
+
+    def ping(self, endpoint: Endpoint, *, sends: int = SENDS) -> Awaitable[Reply | None]:
+        """Ask whoever is at an address who it is."""
+        return self.ask(endpoint, Ping(self._server.pong().record_issued), sends=sends)
+
+    def check(self, contact: Contact) -> Awaitable[Reply | None]:
+        """Ask a known node whether it is still there."""
+        request = Ping(self._server.pong().record_issued)
+        return self.ask(contact.endpoint, request, recipient=contact.id)
+
+    def greet(self, endpoint: Endpoint) -> None:
+        """Ping an address soon, if that is not being done; too many at a time are dropped."""
+        if endpoint in self._greeting or not self._greetings.take(now=self._clock.monotonic()):
+            return
+        self._greeting.add(endpoint)
+        self._tasks.spawn(self._greet(endpoint))
+
+    async def _greet(self, endpoint: Endpoint) -> None:
+        try:
+            await self.ping(endpoint)
+        finally:
+            self._greeting.discard(endpoint)
+
+    def datagram_received(self, data: bytes, source: Endpoint) -> None:
+        """Take one datagram from the mesh socket."""
+        if self._is_closed:
+            return
+        self.traffic.datagrams_in += 1
+        self.traffic.bytes_in += len(data)
+        try:
+            frame = Frame.parse(data)
+            if frame.type is FrameType.REQUEST:
+                self._on_request(frame, source, len(data))
+            else:
+                self._on_answer(frame, source)
+        except FrameError:
+            self.traffic.malformed += 1
+
+    # What others ask
+
+    def _on_request(self, frame: Frame, source: Endpoint, size: int) -> None:
+        now = self._clock.monotonic()
+        if frame.to not in (self.own_id, UNKNOWN_RECIPIENT) or frame.sender == self._key.id:
+            return
+        if not self._rates.allows(source, now=now):
+            self.traffic.limited += 1
+            return
+        proven = self._cookies.accepts(frame.cookie, source, frame.sender, now=now)
+        if not proven and (frame.cookie != NO_COOKIE or not self._unproven.take(now=now)):
+            self._challenge(frame, source, now)
+            return
+        frame.verify(self._network)
+        body, keys = frame.body, None
+        if frame.sealed:
+            try:
+                body, keys = self._sealing.open(frame.body, frame.header)
+            except FrameError:
+                self._refuse(frame, source, messages.CANNOT_OPEN)
+                return
+        try:
+            padded = not proven and size == UNPROVEN_REQUEST
+            request = messages.parse_request(body, padded_to_minimum=padded)
+            if frame.to == UNKNOWN_RECIPIENT and not isinstance(request, Ping):
+                raise FrameError("only a ping may go to whoever is there")
+        except FrameError:
+            self._refuse(frame, source, messages.MALFORMED)
+            raise
+        room = min(size * AMPLIFICATION - OVERHEAD, MAX_BODY)
+        asker = _Asker(frame, source, keys, MAX_BODY if proven else room, proven)
+        match request:
+            case Ping():
+                self._answer(asker, self._server.pong())
+            case Store():
+                if proven:
+                    self._tasks.spawn(self._store(asker, request))
+                else:
+                    self._challenge(frame, source, now)
+            case _:
+                self._answer(asker, self._server.look_up(request, source))
+        if proven:
+            self._heard_from(frame.sender, frame.nonce, source, now)
+
+    async def _store(self, asker: "_Asker", request: Store) -> None:
+        """Keep a record, once the publisher's messenger is known to have paid for its id."""
+        try:
+            await self._ids.check(asker.frame.sender, asker.frame.nonce)
+        except PuzzleError:
+            self._answer(asker, messages.Stored(messages.UNCHECKED, 0))
+            return
+        self._answer(asker, self._server.store(request))
+
+    def _answer(self, asker: "_Asker", answer: Answer) -> None:
+        frame, now = asker.frame, self._clock.monotonic()
+        cookie = self._cookies.cookie(asker.source, frame.sender, now=now)
+        room = asker.room - (0 if asker.keys is None else ANSWER_OVERHEAD)
+        most = messages.MAX_PARTS if asker.proven else 1
+        for body in in_parts(answer, Observed(asker.source, cookie), room=room, most=most):
+            reply = self._frame(FrameType.REPLY, frame, body, sealed=asker.keys is not None)
+            if asker.keys is not None:
+                sealed = seal_answer(asker.keys, body, reply.header, entropy=self._entropy)
+                reply = replace(reply, body=sealed)
+            self._out(reply.signed(self._key, self._network), asker.source)
+
+    def _challenge(self, frame: Frame, source: Endpoint, now: Monotonic) -> None:
+        self.traffic.challenged += 1
+        body = messages.challenge_body(self._cookies.cookie(source, frame.sender, now=now))
+        self._out(self._frame(FrameType.CHALLENGE, frame, body).encode(), source)
+
+    def _refuse(self, frame: Frame, source: Endpoint, code: int) -> None:
+        refusal = self._frame(FrameType.REFUSAL, frame, messages.refusal_body(code))
+        self._out(refusal.signed(self._key, self._network), source)
+
+    def _frame(
+        self, kind: FrameType, request: Frame, body: bytes, *, sealed: bool = False
+    ) -> Frame:
+        """An answer to `request`."""
+        return Frame(
+            type=kind,
+            txid=request.txid,
+            sender=self._key.id,
+            nonce=self._nonce,
+            to=bytes(request.sender),
+            body=body,
+            sealed=sealed,
+        )
+
+    def _heard_from(self, sender: NodeId, nonce: bytes, source: Endpoint, now: Monotonic) -> None:
+        """A node proved its address by a request: that keeps a contact alive, but makes none."""
+        try:
+            id_ = self._ids.known(sender, nonce)
+        except PuzzleError:
+            return
+        contact = None if id_ is None else self.known(id_)
+        if contact is None or contact.endpoint != source:
+            self.greet(source)
+        elif contact.id in self._table:
+            contact.heard(now=now)
+        elif now - contact.last_heard > GREET_AGAIN_S:
+            self.greet(source)
+
+    # What others answer
+
+    def _on_answer(self, frame: Frame, source: Endpoint) -> None:
+        pending = self._pending.match(frame.txid, source, frame.sender)
+        if pending is None:
+            self.traffic.unmatched += 1
+            return
+        if frame.to != self._key.id:
+            raise FrameError("an answer to somebody else")
+        if frame.type is FrameType.CHALLENGE:
+            if not pending.was_challenged:
+                pending.was_challenged = True
+                pending.sends_left += 1
+                self._transmit(pending, messages.parse_challenge(frame.body))
+            return
+        frame.verify(self._network)
+        now = self._clock.monotonic()
+        try:
+            id_ = self._ids.known(frame.sender, frame.nonce)
+        except PuzzleError:
+            self._impostor(pending)
+            return
+        if id_ is None:
+            self._tasks.spawn(self._check(pending, frame, now))
+        else:
+            self._accept(pending, frame, id_, now)
+
+    async def _check(
+        self, pending: Pending[asyncio.Future[Reply | None]], frame: Frame, now: Monotonic
+    ) -> None:
+        try:
+            id_ = await self._ids.check(frame.sender, frame.nonce)
+        except PuzzleError:
+            self._impostor(pending)
+            return
+        if not self._pending.is_waiting(pending):
+            return
+        try:
+            self._accept(pending, frame, id_, now)
+        except FrameError:
+            self.traffic.malformed += 1
+
+    def _impostor(self, pending: Pending[asyncio.Future[Reply | None]]) -> None:
+        self.traffic.impostors += 1
+        self._end(pending, None)
+
+    def _accept(
+        self,
+        pending: Pending[asyncio.Future[Reply | None]],
+        frame: Frame,
+        id_: OverlayId,
+        now: Monotonic,
+    ) -> None:
+        """An answer whose sender is certain."""
+        if id_ == self.own_id or pending.recipient not in (None, id_):
+            self._impostor(pending)
+            return
+        if frame.type is FrameType.REFUSAL:
+            self._refused(pending, id_, messages.parse_refusal(frame.body))
+            return
+        if frame.sealed != (pending.seal is not None):
+            raise FrameError("an answer is sealed as its request was")
+        body = frame.body
+        if pending.seal is not None:
+            body = pending.seal.open_answer(body, frame.header)
+        part = messages.parse_part(body)
+        if part.answer.METHOD != pending.request.METHOD:
+            raise FrameError("an answer to something else")
+        if any(other.parts != part.parts for other in pending.parts.values()):
+            raise FrameError("the parts of an answer disagree")
+        pending.parts[part.part] = part
+        contact = self._meet(pending, frame, id_, part, now)
+        if len(pending.parts) == part.parts:
+            self._end(pending, Reply(contact, joined(pending.parts)))
+
+    def _refused(
+        self, pending: Pending[asyncio.Future[Reply | None]], id_: OverlayId, code: int
+    ) -> None:
+        contact = self.known(id_)
+        if code == messages.CANNOT_OPEN and pending.seal is not None and contact is not None:
+            contact.seal_key = None
+            pending.sends_left += 1
+            self._transmit(pending, pending.cookie)
+        else:
+            self._end(pending, None)
+
+    def _meet(
+        self,
+        pending: Pending[asyncio.Future[Reply | None]],
+        frame: Frame,
+        id_: OverlayId,
+        part: messages.Part,
+        now: Monotonic,
+    ) -> Contact:
+        """Remember who answered; this is the only way into the table."""
+        contact = self.known(id_)
+        if contact is None:
+            contact = Contact(id_, frame.sender, frame.nonce, pending.endpoint, now=now)
+            self._acquaintances[id_] = contact
+            if len(self._acquaintances) > MAX_ACQUAINTANCES:
+                self._acquaintances.popitem(last=False)
+        elif contact.endpoint != pending.endpoint:
+            self._table.moved(contact, pending.endpoint)
+        is_first_send = not (pending.was_repeated or pending.was_challenged)
+        contact.heard(now=now, rtt=now - pending.sent_at if is_first_send else None)
+        contact.keep_cookie(part.observed.cookie, now=now)
+        self.observed = part.observed.endpoint
+        if isinstance(part.answer, Pong):
+            contact.seal_key = part.answer.seal_key
+            contact.flags = part.answer.flags
+            contact.record_issued = part.answer.record_issued
+            contact.skew = part.answer.time_ms / 1000 - self._clock.unix()
+        if self._table.add_contact(contact):
+            self._acquaintances.pop(id_, None)
+            self._on_contact(contact)
+        return contact
+
+    # Sending
+
+    def _transmit(self, pending: Pending[asyncio.Future[Reply | None]], cookie: bytes) -> None:
+        """Build a request's datagram and send it, at first or with something changed."""
+        request = pending.request
+        contact = None if pending.recipient is None else self.known(pending.recipient)
+        pending.cookie, pending.seal = cookie, None
+        if isinstance(request, Get | Store) and contact is not None and contact.seal_key:
+            try:
+                pending.seal = RequestSeal(contact.seal_key, entropy=self._entropy)
+            except FrameError:
+                contact.seal_key = None
+        body = canonical.pack(request.body())
+        length = len(body) + (0 if pending.seal is None else SEAL_OVERHEAD)
+        body += bytes(padding_for(length, has_cookie=cookie != NO_COOKIE))
+        frame = Frame(
+            type=FrameType.REQUEST,
+            txid=pending.txid,
+            sender=self._key.id,
+            nonce=self._nonce,
+            to=UNKNOWN_RECIPIENT if pending.recipient is None else bytes(pending.recipient),
+            cookie=cookie,
+            body=body,
+            sealed=pending.seal is not None,
+        )
+        if pending.seal is not None:
+            frame = replace(frame, body=pending.seal.seal(body, frame.header))
+        pending.datagram = frame.signed(self._key, self._network)
+        self._pending.sent(pending, now=self._clock.monotonic())
+        self._out(pending.datagram, pending.endpoint)
+        self._arm()
+
+    def _out(self, data: bytes, endpoint: Endpoint) -> None:
+        self.traffic.datagrams_out += 1
+        self.traffic.bytes_out += len(data)
+        self._send(data, endpoint)
+
+    def _end(self, pending: Pending[asyncio.Future[Reply | None]], reply: Reply | None) -> None:
+        if self._pending.finish(pending) and not pending.owner.done():
+            pending.owner.set_result(reply)
+
+    def _arm(self) -> None:
+        deadline = self._pending.next_timer()
+        if deadline is None or self._is_closed:
+            return
+        loop = asyncio.get_running_loop()
+        wait = max(0.0, deadline - self._clock.monotonic())
+        if self._timer is not None:
+            if not self._timer.cancelled() and self._timer.when() <= loop.time() + wait + 1e-6:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_later(wait, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        for effect in self._pending.handle_timer(now=self._clock.monotonic()):
+            if isinstance(effect, Repeat):
+                self._out(effect.pending.datagram, effect.pending.endpoint)
+            else:
+                self._silent(effect.pending)
+        self._arm()
+
+    def _silent(self, pending: Pending[asyncio.Future[Reply | None]]) -> None:
+        """Nobody answered, or not all parts came."""
+        contact = None if pending.recipient is None else self.known(pending.recipient)
+        reply = None
+        if contact is not None and pending.parts:
+            reply = Reply(contact, joined(pending.parts))
+        elif contact is not None and contact.endpoint == pending.endpoint:
+            contact.misses += 1
+            if contact.misses >= MAX_MISSES:
+                self._lose(contact)
+        if not pending.owner.done():
+            pending.owner.set_result(reply)
+
+    def _lose(self, contact: Contact) -> None:
+        self._acquaintances.pop(contact.id, None)
+        if contact.id in self._table:
+            waiting = self._table.remove_contact(contact)
+            log.info("contact_lost", node=contact.key.text, endpoint=str(contact.endpoint))
+            self._on_lost(contact)
+            if waiting is not None:
+                self.greet(waiting.endpoint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    """Who asked, and how it is to be answered."""
+
+    frame: Frame
+    source: Endpoint
+    keys: SealKeys | None
+    room: int
+    "Bytes of body that an answer may have."
+    proven: bool
+    "Its address is proven by a cookie."
