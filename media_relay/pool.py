@@ -1,0 +1,131 @@
+"""The relay as the control plane uses it: workers, the media ports, and sessions on them."""
+
+import socket
+from collections.abc import Callable
+
+import structlog
+
+from federation.model.clocks import Clock, Entropy
+from media_relay.config import RelayConfig
+from media_relay.descriptors import raise_descriptor_limit
+from media_relay.errors import NoCapacity
+from media_relay.ports import PortPool
+from media_relay.reports import PoolUsage, RelayEvent
+from media_relay.session import RelaySession
+from media_relay.sockets import LEG_BUFFER_BYTES, bind_from, enlarge_receive_buffer
+from media_relay.supervisor import Supervisor
+
+log = structlog.get_logger("relay")
+
+
+class RelayPool:
+    """Relay workers and what they share.
+
+    Use between `start` and `close`, in the thread of the event loop. `on_event` hears of lost and
+    restarted workers. `worker_module` is what runs as a worker; tests run broken ones to see that
+    their checks notice.
+    """
+
+    def __init__(
+        self,
+        config: RelayConfig,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        on_event: Callable[[RelayEvent], None],
+        worker_module: str = "media_relay.worker",
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._entropy = entropy
+        self._on_event = on_event
+        self._worker_module = worker_module
+        first = int.from_bytes(entropy.token(4), "big")
+        self._ports = PortPool(config.lowest_port, config.highest_port, first=first)
+        self._leg_sockets: list[tuple[int, socket.socket]] = []
+        self._supervisors: list[Supervisor] = []
+
+    async def start(self) -> None:
+        """Bind the ports of sealed legs, start every worker, and wait until they serve.
+
+        Raises:
+            NoCapacity: no leg port can be bound, or a worker does not come up.
+        """
+        descriptors = raise_descriptor_limit()
+        log.debug("descriptor_limit", allowed=descriptors)
+        try:
+            for index in range(self._config.workers):
+                self._start_worker(index)
+            for supervisor in self._supervisors:
+                await supervisor.wait_ready()
+        except NoCapacity:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close every session, end every worker, free every port."""
+        for supervisor in self._supervisors:
+            for session in list(supervisor.sessions):
+                session.close()
+            await supervisor.close()
+        self._supervisors.clear()
+        for port, sock in self._leg_sockets:
+            sock.close()
+            self._ports.give_back(port, now=self._clock.monotonic())
+        self._leg_sockets.clear()
+
+    def session(self, label: str) -> RelaySession:
+        """Begin a session in the worker that has the fewest sessions.
+
+        Raises:
+            NoCapacity: no worker is running.
+        """
+        running = [supervisor for supervisor in self._supervisors if supervisor.is_up]
+        if not running:
+            raise NoCapacity("no relay worker is running")
+        chosen = min(running, key=lambda supervisor: supervisor.load)
+        session = RelaySession(
+            label, chosen, ports=self._ports, clock=self._clock, entropy=self._entropy
+        )
+        chosen.sessions.add(session)
+        return session
+
+    def usage(self) -> PoolUsage:
+        """What is carried now, and what is left."""
+        return PoolUsage(
+            workers=tuple(supervisor.usage for supervisor in self._supervisors),
+            ports_in_use=self._ports.in_use,
+            ports_free=self._ports.free,
+        )
+
+    def _start_worker(self, index: int) -> None:
+        supervisor = Supervisor(
+            index,
+            leg_sockets=self._bind_leg_sockets(),
+            first_leg_id=int.from_bytes(self._entropy.token(4), "big"),
+            module=self._worker_module,
+            clock=self._clock,
+            on_event=self._on_event,
+        )
+        self._supervisors.append(supervisor)
+        supervisor.start()
+
+    def _bind_leg_sockets(self) -> list[socket.socket]:
+        bound = []
+        refusals = []
+        for host in self._config.leg_hosts:
+            try:
+                port, sockets = bind_from(self._ports, host, 1, now=self._clock.monotonic())
+            except NoCapacity as error:
+                # A machine without IPv6 is ordinary; one without any family is not.
+                refusals.append(error)
+                log.info("leg_port_refused", host=host, reason=str(error))
+                continue
+            granted = enlarge_receive_buffer(sockets[0])
+            if granted < LEG_BUFFER_BYTES:
+                log.info("receive_buffer_clipped", wanted=LEG_BUFFER_BYTES, granted=granted)
+            self._leg_sockets.append((port, sockets[0]))
+            bound.append(sockets[0])
+        if not bound:
+            raise refusals[0]
+        return bound

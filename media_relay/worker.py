@@ -1,0 +1,367 @@
+"""A relay worker: `python -m media_relay.worker FD`, where FD is its end of the control socket.
+
+A plain epoll loop around a `RouteTable`. A wake-up reads the clock once; each datagram is one
+look-up, one call into the table and one send. Sockets come over the control socket, already bound,
+and are shared with the process that bound them: if this one dies, datagrams wait in them for the
+next. When the control socket closes, the worker ends, however its parent ended.
+
+Nothing imported here may import asyncio: a worker is small and starts fast.
+"""
+
+import gc
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+from federation.model.address import AddressError, Endpoint, parse_ip
+from media_relay.control import (
+    MAX_MESSAGE_BYTES,
+    MAX_REPORTED,
+    VERSION,
+    Address,
+    AttachLegPort,
+    Counters,
+    EchoAnchor,
+    Expect,
+    FreeAnchor,
+    FreeLeg,
+    FullAddress,
+    InstallLeg,
+    JoinAnchors,
+    JoinLeg,
+    Latched,
+    Notice,
+    OpenAnchor,
+    Order,
+    Ping,
+    Pong,
+    Ready,
+    Report,
+    ReserveLegs,
+    RestoreLatch,
+    Totals,
+    Unjoin,
+    decode_order,
+    encode,
+)
+from media_relay.counters import MAX_DATAGRAM_BYTES, Hop, Tally
+from media_relay.descriptors import raise_descriptor_limit
+from media_relay.errors import ControlError
+from media_relay.latch import SocketAddress
+from media_relay.legs import MAX_SEALED_BYTES, LegRoute
+from media_relay.routes import REPORT_SLICES, RouteTable
+
+LEG_BURST = 64
+"Datagrams read from a leg port in one turn; many calls share it."
+ANCHOR_BURST = 1
+"""Datagrams read from an anchor's port in one turn. A port rarely holds more than one, and asking
+for the next costs a system call; epoll reports what is left again, after the others' turn."""
+ORDER_BURST = 64
+"Orders carried out in one turn."
+MAX_DESCRIPTORS_A_MESSAGE = 4
+SLICE_SECONDS = 1 / REPORT_SLICES
+
+Receive = Callable[[bytes, SocketAddress, float], Hop | None]
+
+
+class Worker:
+    """Lends a `RouteTable` its sockets and its clock, and carries out what it is told."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._table = RouteTable()
+        self._poll = select.epoll()
+        self._readers: dict[int, tuple[socket.socket, Receive, int, int]] = {}
+        "By descriptor: the socket, what takes its datagrams, bytes a read, reads a turn."
+        self._anchor_sockets: dict[int, tuple[socket.socket, socket.socket]] = {}
+        self._pongs: list[Pong] = []
+        self._last_words: list[Counters] = []
+        self._next_slice: float | None = None
+        self._slices = 0
+        self._packets = 0
+        self._bytes = 0
+
+    def run(self, descriptors: int) -> None:
+        """Serve until the control socket closes."""
+        control = self._control.fileno()
+        self._poll.register(control, select.EPOLLIN)
+        self._notify(Ready(VERSION, descriptors))
+        now = time.monotonic()
+        while True:
+            events = self._poll.poll(self._patience(now))
+            now = time.monotonic()
+            for descriptor, _ in events:
+                if descriptor == control:
+                    if not self._take_orders(now):
+                        return
+                else:
+                    self._drain(descriptor, now)
+            self._keep_time(now)
+
+    def close(self) -> None:
+        """Close every socket."""
+        for reader in self._readers.values():
+            reader[0].close()
+        self._readers.clear()
+        self._poll.close()
+        self._control.close()
+
+    def _drain(self, descriptor: int, now: float) -> None:
+        reader = self._readers.get(descriptor)
+        if reader is None:
+            return
+        sock, receive, size, burst = reader
+        read = sock.recvfrom
+        for _ in range(burst):
+            try:
+                data, source = read(size)
+            except OSError:
+                return
+            hop = receive(data, source, now)
+            if hop is not None:
+                outlet, data, peer = hop
+                try:
+                    self._bytes += outlet(data, peer)
+                except OSError:
+                    # Full buffer, no route, refused by a filter: lost like any datagram.
+                    continue
+                self._packets += 1
+
+    # Time
+
+    def _patience(self, now: float) -> float:
+        keepalive, report = self._table.next_timer(), self._next_slice
+        if keepalive is None and report is None:
+            return -1
+        due = min(when for when in (keepalive, report) if when is not None)
+        return max(0.0, due - now)
+
+    def _keep_time(self, now: float) -> None:
+        keepalive = self._table.next_timer()
+        if keepalive is not None and keepalive <= now:
+            for outlet, data, peer in self._table.handle_timer(now):
+                try:
+                    outlet(data, peer)
+                except OSError:
+                    continue
+        if self._table.latched:
+            self._tell_latched()
+        if self._pongs or self._last_words:
+            self._tell_waiting(now)
+        if self._next_slice is not None and self._next_slice <= now:
+            self._report(now)
+
+    # Orders
+
+    def _take_orders(self, now: float) -> bool:
+        """Carry out what waits; whether the control socket is still open."""
+        for _ in range(ORDER_BURST):
+            try:
+                data, descriptors, _, _ = socket.recv_fds(
+                    self._control, MAX_MESSAGE_BYTES, MAX_DESCRIPTORS_A_MESSAGE
+                )
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            if not data:
+                return False
+            sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+            try:
+                self._carry_out(decode_order(data), sockets, now)
+            except (ControlError, AddressError):
+                self._table.ignored_orders += 1
+            for sock in sockets:
+                sock.close()
+        return True
+
+    def _carry_out(self, order: Order, sockets: list[socket.socket], now: float) -> None:
+        """Do what one order says; sockets that it makes use of leave the list."""
+        table = self._table
+        match order:
+            case AttachLegPort(ipv6) if len(sockets) == 1:
+                sock = sockets.pop()
+                port = table.add_leg_port(sock.sendto, ipv6=ipv6)
+                self._read(sock, port.receive, MAX_SEALED_BYTES + 1, LEG_BURST)
+            case OpenAnchor(anchor) if len(sockets) == 2:
+                self._open_anchor(anchor, sockets.pop(0), sockets.pop(0))
+            case Expect(anchor, rtp, rtcp, sources, mux, udptl, relatch, clock_rates):
+                table.expect(
+                    anchor,
+                    _endpoint(rtp),
+                    _endpoint(rtcp),
+                    frozenset(sources),
+                    mux=mux,
+                    udptl=udptl,
+                    relatch=relatch,
+                    clock_rates=clock_rates,
+                )
+            case RestoreLatch(anchor, component, peer, locked):
+                table.restore_latch(anchor, component, _sendable(peer), locked=locked)
+            case FreeAnchor(anchor):
+                self._free_anchor(anchor)
+            case ReserveLegs(first, count):
+                table.reserve_legs(first, count)
+            case InstallLeg():
+                table.install_leg(
+                    order.leg,
+                    peer_leg=order.peer_leg,
+                    peer=_sendable(order.peer),
+                    send_key=order.send_key,
+                    receive_key=order.receive_key,
+                    confirmed=order.confirmed,
+                    generation=order.generation,
+                    highest=order.highest,
+                    now=now,
+                )
+            case FreeLeg(leg):
+                freed = table.free_leg(leg)
+                if freed is not None:
+                    self._last_words.append(_counters(freed, is_last=True))
+            case JoinAnchors(one, other):
+                table.join_anchors(one, other)
+            case JoinLeg(anchor, leg):
+                table.join_leg(anchor, leg)
+            case Unjoin(anchor):
+                table.unjoin(anchor)
+            case EchoAnchor(anchor, mask):
+                table.echo(anchor, mask)
+            case Ping(serial):
+                self._pongs.append(Pong(serial))
+            case _:
+                table.ignored_orders += 1
+        if self._next_slice is None and not table.is_empty:
+            self._next_slice = now + SLICE_SECONDS
+
+    def _open_anchor(self, anchor_id: int, rtp: socket.socket, rtcp: socket.socket) -> None:
+        self._free_anchor(anchor_id)
+        anchor = self._table.open_anchor(anchor_id, rtp.sendto, rtcp.sendto)
+        self._anchor_sockets[anchor_id] = rtp, rtcp
+        self._read(rtp, anchor.rtp.receive, MAX_DATAGRAM_BYTES + 1, ANCHOR_BURST)
+        self._read(rtcp, anchor.rtcp.receive, MAX_DATAGRAM_BYTES + 1, ANCHOR_BURST)
+
+    def _free_anchor(self, anchor_id: int) -> None:
+        freed = self._table.free_anchor(anchor_id)
+        if freed is None:
+            return
+        self._last_words.append(_counters(freed, is_last=True))
+        for sock in self._anchor_sockets.pop(anchor_id):
+            # The process that bound it holds a copy, so closing alone would not end the watch.
+            self._poll.unregister(sock)
+            del self._readers[sock.fileno()]
+            sock.close()
+
+    def _read(self, sock: socket.socket, receive: Receive, size: int, burst: int) -> None:
+        sock.setblocking(False)
+        self._readers[sock.fileno()] = sock, receive, size, burst
+        self._poll.register(sock, select.EPOLLIN)
+
+    # Notices
+
+    def _notify(self, notice: Notice) -> bool:
+        """Send a notice unless the other side is too far behind; whether it went."""
+        try:
+            self._control.send(encode(notice))
+        except OSError:
+            return False
+        return True
+
+    def _tell_latched(self) -> None:
+        for port in list(self._table.latched):
+            latch = port.latch
+            if latch.peer is not None and not self._notify(
+                Latched(
+                    port.anchor.id, port.component, _full(latch.peer), latch.accepted is not None
+                )
+            ):
+                return
+            self._table.latched.discard(port)
+
+    def _tell_waiting(self, now: float) -> None:
+        while self._last_words:
+            part = tuple(self._last_words[:MAX_REPORTED])
+            if not self._notify(Report(now, part)):
+                break
+            del self._last_words[:MAX_REPORTED]
+        while self._pongs and self._notify(self._pongs[0]):
+            del self._pongs[0]
+
+    def _report(self, now: float) -> None:
+        moved = []
+        for tally in self._table.next_slice():
+            state = (tally.packets_in, tally.packets_out, sum(tally.drops), _last_heard(tally))
+            if state != tally.reported:
+                tally.reported = state
+                moved.append(_counters(tally))
+        for start in range(0, len(moved), MAX_REPORTED):
+            self._notify(Report(now, tuple(moved[start : start + MAX_REPORTED])))
+        self._slices = (self._slices + 1) % REPORT_SLICES
+        if not self._slices:
+            table = self._table
+            self._notify(Totals(self._packets, self._bytes, table.strays, table.ignored_orders))
+        idle = self._table.is_empty and not self._slices
+        self._next_slice = None if idle else now + SLICE_SECONDS
+
+
+def _last_heard(tally: Tally) -> float:
+    return -1.0 if tally.last_heard is None else tally.last_heard
+
+
+def _full(address: SocketAddress) -> FullAddress:
+    host, port, *more = address
+    flow, scope = more or (0, 0)
+    return host, port, flow, scope
+
+
+def _endpoint(address: Address | None) -> Endpoint | None:
+    return None if address is None else Endpoint.from_ip(parse_ip(address[0]), address[1])
+
+
+def _sendable(address: FullAddress) -> SocketAddress:
+    # A host name here would make `sendto` ask DNS and stop all sound meanwhile.
+    parse_ip(address[0])
+    return address if ":" in address[0] else address[:2]
+
+
+def _counters(tally: Tally, *, is_last: bool = False) -> Counters:
+    leg = tally if isinstance(tally, LegRoute) else None
+    return Counters(
+        id=tally.id,
+        is_leg=leg is not None,
+        packets_in=tally.packets_in,
+        packets_out=tally.packets_out,
+        bytes_in=tally.bytes_in,
+        bytes_out=tally.bytes_out,
+        drops=tuple(tally.drops),
+        lost=tally.meter.lost,
+        jitter=tally.meter.jitter,
+        longest_gap=tally.meter.longest_gap,
+        last_heard=tally.last_heard,
+        peer=_full(leg.proven_peer) if leg and leg.proven_peer else None,
+        highest=leg.window.highest if leg else -1,
+        is_last=is_last,
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Run a worker on the control socket whose descriptor is the one argument."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Sound goes on while the node drains; the closing control socket ends the worker.
+        signal.signal(number, signal.SIG_IGN)
+    control = socket.socket(fileno=int(arguments[0]))
+    control.setblocking(False)
+    worker = Worker(control)
+    gc.collect()
+    gc.freeze()
+    try:
+        worker.run(raise_descriptor_limit())
+    finally:
+        worker.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
