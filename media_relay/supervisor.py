@@ -239,10 +239,9 @@ class Supervisor:
         log.warning("worker_lost", worker=self.index, reason=reason, sessions=len(self.sessions))
         self._on_event(WorkerLost(self.index, reason, len(self.sessions)))
         stable = self._ready.is_set() and now - self._spawned_at >= STABLE_SECONDS
-        self._pause = (
-            0.0 if stable else min(max(FIRST_PAUSE_SECONDS, 2 * self._pause), LONGEST_PAUSE_SECONDS)
-        )
-        self._respawn_timer = self._loop.call_later(self._pause, self._respawn)
+        self._early_deaths = 0 if stable else self._early_deaths + 1
+        pause = respawn_pause(self._early_deaths)
+        self._respawn_timer = self._loop.call_later(pause, self._respawn)
 
     def _respawn(self) -> None:
         if self._closing:
