@@ -11,12 +11,13 @@ as lone surrogates, so escape before logging.
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Final, NoReturn, Protocol, Self, TypeVar, cast, overload
+from typing import Final, Protocol, Self, TypeVar, cast, overload
 
 from node.sip.errors import SipParseError
 from node.sip.header_lines import HeaderLines, build_lines, one_line
 from node.sip.headers import CSeq, NameAddr, Via
-from node.sip.names import HEADER_KEYS, REASONS, SINGLE, header_key
+from node.sip.names import REASONS, SINGLE
+from node.sip.raw import RawMessage, cut_message, salvage_message
 from node.sip.uri import Uri
 from node.sip.views import (
     read_call_id,
@@ -33,21 +34,11 @@ from node.sip.views import (
 
 __all__ = ["Message", "Request", "Response", "SipParseError", "parse_message"]
 
-MAX_MESSAGE: Final = 65_535
-"Bytes of one message, body included; more is 513."
-MAX_HEADER_LINES: Final = 500
-"Header fields of one message; more is 513."
-
 _METHOD: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]++")
-_VERSION: Final = re.compile(r"SIP/[0-9]++\.[0-9]++", re.IGNORECASE)
+_OUR_VERSION: Final = re.compile(r"SIP/2\.0", re.IGNORECASE | re.ASCII)
+_VERSION: Final = re.compile(r"SIP/[0-9]++\.[0-9]++", re.IGNORECASE | re.ASCII)
 _STATUS: Final = re.compile(r"[1-6][0-9][0-9]")
-_DIGITS: Final = re.compile(r"[0-9]++")
-_UNFOLDED: Final = re.compile(r"\r\n(?![ \t])")
 _ANSWER_NEEDS: Final = ("via", "from", "to", "call-id", "cseq")
-_ANSWER_NAMES: Final = {
-    "via": "via", "v": "via", "from": "from", "f": "from", "to": "to", "t": "to",
-    "call-id": "call-id", "i": "call-id", "cseq": "cseq", "timestamp": "timestamp",
-}  # fmt: skip
 
 T = TypeVar("T")
 
@@ -368,94 +359,43 @@ def parse_message(data: bytes) -> Request | Response:
         SipParseError: 400, 505 for another SIP version, 513 if too large. With `partial` where an
             answer is possible.
     """
-    data = data.lstrip(b"\r\n")
-    if len(data) > MAX_MESSAGE:
-        return _refuse(513, REASONS[513], data)
-    head, end, body = data.partition(b"\r\n\r\n")
-    if not end:
-        return _refuse(400, "Header section without end", head)
-    ends = head.count(b"\r\n")
-    if head.count(b"\n") != ends or head.count(b"\r") != ends:
-        return _refuse(400, "Bare line end in the header section", head)
-    if ends > MAX_HEADER_LINES and len(_cut(head)) > MAX_HEADER_LINES + 1:
-        return _refuse(513, "Too many header fields", head)
-    lines = _cut(head)
-    start = lines.pop(0)
     try:
-        names = [line[: line.index(":")] for line in lines]
-        keys = [HEADER_KEYS.get(name) or header_key(name) for name in names]
-        if start[:4].upper() == "SIP/":
-            message: Request | Response = _read_status_line(start, keys, lines, body)
-        else:
-            message = _read_request_line(start, keys, lines, body)
-        if "content-length" in keys:
-            message._body = _measured(message._all("content-length"), body)
-    except ValueError:
-        return _refuse(400, "Header line without a colon", head)
+        raw = cut_message(data)
+        if raw.start[:4].upper() == "SIP/":
+            return _read_response(raw)
+        return _read_request(raw)
     except SipParseError as error:
-        return _refuse(error.status, error.reason, head)
-    return message
+        error.partial = _salvaged(salvage_message(data))
+        raise
 
 
-def _cut(head: bytes) -> list[str]:
-    text = head.decode("utf-8", "surrogateescape")
-    if "\r\n " in text or "\r\n\t" in text:
-        return _UNFOLDED.split(text)
-    return text.split("\r\n")
-
-
-def _read_request_line(start: str, keys: list[str], lines: list[str], body: bytes) -> Request:
-    parts = start.split(" ")
+def _read_request(raw: RawMessage) -> Request:
+    parts = raw.start.split(" ", 3)
     if len(parts) != 3 or not _METHOD.fullmatch(parts[0]) or not parts[1]:
         raise SipParseError(400, "Bad request line")
-    if parts[2] != "SIP/2.0" and parts[2].upper() != "SIP/2.0":
-        if _VERSION.fullmatch(parts[2]):
+    method, uri, version = parts
+    if not _OUR_VERSION.fullmatch(version):
+        if _VERSION.fullmatch(version):
             raise SipParseError(505, REASONS[505])
         raise SipParseError(400, "Bad request line")
-    return Request(start, parts[0], parts[1], keys, lines, body)
+    return Request(raw.start, method, uri, raw.keys, raw.lines, raw.body)
 
 
-def _read_status_line(start: str, keys: list[str], lines: list[str], body: bytes) -> Response:
-    version, _, rest = start.partition(" ")
+def _read_response(raw: RawMessage) -> Response:
+    version, _, rest = raw.start.partition(" ")
     status, _, reason = rest.partition(" ")
-    if version.upper() != "SIP/2.0" or not _STATUS.fullmatch(status):
+    if not _OUR_VERSION.fullmatch(version) or not _STATUS.fullmatch(status):
         raise SipParseError(400, "Bad status line")
-    return Response(start, int(status), reason, keys, lines, body)
+    return Response(raw.start, int(status), reason, raw.keys, raw.lines, raw.body)
 
 
-def _measured(lengths: list[str], body: bytes) -> bytes:
-    """The body as long as Content-Length says (RFC 3261 18.3)."""
-    for text in lengths:
-        if not _DIGITS.fullmatch(text):
-            raise SipParseError(400, "Bad Content-Length")
-    digits = {text.lstrip("0") or "0" for text in lengths}
-    if len(digits) > 1:
-        raise SipParseError(400, "Conflicting Content-Length")
-    number = digits.pop()
-    if len(number) > len(str(MAX_MESSAGE)) or int(number) > len(body):
-        raise SipParseError(400, "Content-Length larger than the body")
-    return body[: int(number)]
-
-
-def _refuse(status: int, reason: str, head: bytes) -> NoReturn:
-    """Raise, with as much of a request as can be made out for an answer."""
-    lines = head[:MAX_MESSAGE].partition(b"\r\n\r\n")[0]
-    start, *rest = _cut(lines)
-    if start[:4].upper() == "SIP/":
-        raise SipParseError(status, reason)
-    method, _, raw_uri = start.partition(" ")
-    keys, kept = [], []
-    for line in rest[:MAX_HEADER_LINES]:
-        name, colon, value = line.partition(":")
-        key = _ANSWER_NAMES.get(name.rstrip(" \t").lower())
-        bare_ends = value.count("\n") + value.count("\r") != 2 * value.count("\r\n")
-        if colon and key is not None and not bare_ends:
-            keys.append(key)
-            kept.append(line)
+def _salvaged(raw: RawMessage) -> Request | None:
+    """A request that may be answered, though its start line may be anything."""
+    method, _, rest = raw.start.partition(" ")
     if not _METHOD.fullmatch(method):
-        raise SipParseError(status, reason)
-    request = Request(start, method, raw_uri.rpartition(" ")[0], keys, kept, b"")
-    raise SipParseError(status, reason, request._answerable())
+        return None
+    request = Request(raw.start, method, rest.rpartition(" ")[0], raw.keys, raw.lines, raw.body)
+    return request._answerable()
 
 
 def _is_service(uri: Uri) -> bool:
