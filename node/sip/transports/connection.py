@@ -1,0 +1,200 @@
+"""One TCP connection that carries SIP: framing, keepalive, and its bounds."""
+
+import asyncio
+import contextlib
+import socket
+from dataclasses import dataclass
+from typing import Protocol
+
+from federation.model.address import Endpoint
+from federation.model.clocks import Monotonic
+from node.sip.flow import Flow
+from node.sip.framing import PONG, Framed, FramingFailed, Ping, StreamFramer
+from node.sip.message import Request, Response, SipParseError, parse_message
+from node.sip.transports.noise import NoiseLog
+
+_KEEPALIVE_IDLE = 60
+"Seconds of silence after which the system probes whether the other end still lives."
+_KEEPALIVE_PROBES = (("TCP_KEEPIDLE", _KEEPALIVE_IDLE), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+
+
+@dataclass(frozen=True, slots=True)
+class TcpLimits:
+    """What connections may cost."""
+
+    connections: int = 8_192
+    "Open at once, in both directions; a further one is closed unheard."
+    connections_per_ip: int = 256
+    "Accepted from one address, enough for an office behind one NAT."
+    unread_bytes: int = 512 * 1024
+    "Written but not yet taken by the other end; with more the connection is aborted."
+    unread_seconds: float = 30.0
+    "How long the other end may take nothing while something waits for it."
+    first_message_seconds: float = 30.0
+    "From accepting a connection to its first whole message."
+    idle_seconds: float = 3_900.0
+    "Without any byte; longer than the longest registration over TCP (3,600 s)."
+    connect_seconds: float = 5.0
+    "For an outgoing connection to be there."
+    queued_messages: int = 64
+    "Waiting for an outgoing connection; a further one is dropped, and the flow reported closed."
+
+
+class ConnectionOwner(Protocol):
+    """What a connection asks of whoever made it."""
+
+    limits: TcpLimits
+    noise: NoiseLog
+
+    def now(self) -> Monotonic:
+        """The time."""
+
+    def on_data(self, data: bytes, flow: Flow) -> None:
+        """Take a whole message."""
+
+    def take_up(self, connection: "TcpConnection", remote: Endpoint, local_ip: str) -> Flow | None:
+        """Register a new connection; `None` if it cannot stay."""
+
+    def lost(self, connection: "TcpConnection", flow: Flow) -> None:
+        """Forget a closed connection."""
+
+
+class TcpConnection(asyncio.Protocol):
+    """One connection. Its owner is the `SipTcp` that made it."""
+
+    def __init__(self, owner: ConnectionOwner, *, accepted: bool) -> None:
+        self._owner = owner
+        self._framer = StreamFramer()
+        self._transport: asyncio.Transport | None = None
+        self._stalled_since: Monotonic | None = None
+        self._since = self._heard = owner.now()
+        self._is_quiet = True
+        self.accepted = accepted
+        self.flow: Flow | None = None
+        "Set while connected."
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take up the connection, unless there are too many."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        sock = transport.get_extra_info("socket")
+        peer = transport.get_extra_info("peername")
+        if sock is None or peer is None:
+            transport.abort()
+            return
+        _tune(sock)
+        remote = Endpoint.of(peer)
+        self.flow = self._owner.take_up(self, remote, Endpoint.of(sock.getsockname()).host)
+        if self.flow is None:
+            transport.abort()
+            return
+        transport.set_write_buffer_limits(high=0)
+
+    def data_received(self, data: bytes) -> None:
+        """Frame what came and pass whole messages on."""
+        flow = self.flow
+        if flow is None:
+            return
+        self._heard = self._owner.now()
+        pinged = False
+        for event in self._framer.receive(data, now=self._heard):
+            if isinstance(event, Framed):
+                self._is_quiet = False
+                self._owner.on_data(event.data, flow)
+            elif isinstance(event, Ping):
+                pinged = True
+            else:
+                self._give_up(event)
+        if pinged:
+            self.send(PONG)
+
+    def eof_received(self) -> bool | None:
+        """The other end will send no more: close, after what is still to be written."""
+        return False
+
+    def pause_writing(self) -> None:
+        """Something waits for the other end to read."""
+        self._stalled_since = self._owner.now()
+
+    def resume_writing(self) -> None:
+        """Everything was taken."""
+        self._stalled_since = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the owner."""
+        flow, self.flow, self._transport = self.flow, None, None
+        if flow is not None:
+            self._owner.lost(self, flow)
+
+    def send(self, data: bytes) -> None:
+        """Write, or abort a connection that does not read."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write(data)
+        if transport.get_write_buffer_size() > self._owner.limits.unread_bytes:
+            self._owner.noise.complain(self._host, "does not read what it is sent")
+            transport.abort()
+
+    def close(self) -> None:
+        """Close after everything is written."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def sweep(self, now: Monotonic) -> None:
+        """Close the connection if one of its times has run out."""
+        limits = self._owner.limits
+        for event in self._framer.handle_timer(now=now):
+            assert isinstance(event, FramingFailed)
+            self._give_up(event)
+        stalled = self._stalled_since
+        if stalled is not None and now - stalled > limits.unread_seconds:
+            self._owner.noise.complain(self._host, "does not read what it is sent")
+            self.abort()
+            return
+        never_spoke = self._is_quiet and self.accepted
+        too_quiet = never_spoke and now - self._since > limits.first_message_seconds
+        if too_quiet or now - self._heard > limits.idle_seconds:
+            self.close()
+
+    @property
+    def _host(self) -> str:
+        return self.flow.remote.host if self.flow is not None else "unknown"
+
+    def _give_up(self, failed: FramingFailed) -> None:
+        """Say what was wrong if a request was recognisable, then close."""
+        self._owner.noise.complain(self._host, failed.reason)
+        refusal = _refusal(failed)
+        if refusal is not None:
+            self.send(refusal)
+        self.close()
+
+
+def _tune(sock: socket.socket) -> None:
+    """Send at once, and notice a peer that has vanished."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE_PROBES:
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _refusal(failed: FramingFailed) -> bytes | None:
+    """The answer to a request that could not be framed, if it can be made out (RFC 3261 18.3)."""
+    if not failed.head or failed.status == 408:
+        return None
+    try:
+        request: Request | Response | None = parse_message(failed.head)
+    except SipParseError as error:
+        request = error.partial
+    if not isinstance(request, Request) or request.method == "ACK":
+        return None
+    if any(request.get(name) is None for name in ("Via", "From", "To", "Call-ID", "CSeq")):
+        return None
+    return Response.answering(request, failed.status, failed.reason).encode()

@@ -1,0 +1,248 @@
+"""SIP over TCP: connections accepted and made, their framing, and what bounds them.
+
+A connection is one flow with a serial of its own. Whatever it does, it cannot hold more than its
+limits say: bytes of an unfinished message, bytes it does not read, time between bytes, silence,
+connections from one address.
+"""
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from federation.model.address import Endpoint
+from federation.model.clocks import Clock, Monotonic
+from node.sip.flow import Flow
+from node.sip.transports.connection import TcpConnection, TcpLimits
+from node.sip.transports.local_address import WILDCARDS, RouteProbe
+from node.sip.transports.noise import NoiseLog
+
+_BACKLOG = 512
+_SWEEP_INTERVAL = 1.0
+
+
+class SipTcp:
+    """A listening socket and every connection accepted by it or made from it.
+
+    `on_data(data, flow)` is called for each whole message; `on_closed(flow)`, never from within
+    `send`, once for each connection that was there, and for each that could not be made (with the
+    flow's id 0).
+    """
+
+    def __init__(
+        self,
+        listen: Endpoint,
+        *,
+        on_data: Callable[[bytes, Flow], None],
+        on_closed: Callable[[Flow], None],
+        probe: RouteProbe,
+        noise: NoiseLog,
+        clock: Clock,
+        limits: TcpLimits | None = None,
+    ) -> None:
+        """Bind the listening socket.
+
+        Raises:
+            OSError: the address is not ours, in use, or of a family this machine lacks.
+        """
+        self.noise = noise
+        self._clock = clock
+        self._on_data = on_data
+        self.limits = limits or TcpLimits()
+        self._on_closed = on_closed
+        self._probe = probe
+        self._serial = 0
+        self._connections: dict[int, TcpConnection] = {}
+        self._latest: dict[Endpoint, int] = {}
+        self._per_ip: Counter[str] = Counter()
+        self._dialling: dict[Endpoint, _Dialling] = {}
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._socket = _listening(listen)
+        self.local = Endpoint.of(self._socket.getsockname())
+        "The address bound, with the port the system chose if 0 was asked for."
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: TcpConnection(self, accepted=True), sock=self._socket, backlog=_BACKLOG
+        )
+
+    def discard(self) -> None:
+        """Give up a listener that was never started."""
+        self._socket.close()
+
+    async def close(self) -> None:
+        """Close everything: what is written is given a turn of the loop to leave."""
+        self._closing = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        tasks = [dialling.task for dialling in self._dialling.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for connection in tuple(self._connections.values()):
+            connection.close()
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self._socket.close()
+        await asyncio.sleep(0)
+        for connection in tuple(self._connections.values()):
+            connection.abort()
+        await asyncio.sleep(0)
+
+    @property
+    def connections(self) -> int:
+        """Open connections, both directions."""
+        return len(self._connections)
+
+    def local_ip_facing(self, host: str) -> str:
+        """The address of ours that `host` should use to reach this listener."""
+        if self.local.host in WILDCARDS:
+            return self._probe.local_ip_facing(host)
+        return self.local.host
+
+    def flow_to(self, remote: Endpoint) -> Flow:
+        """The newest open connection to `remote`, or the wish for one (id 0)."""
+        serial = self._latest.get(remote)
+        connection = None if serial is None else self._connections.get(serial)
+        if connection is not None and connection.flow is not None:
+            return connection.flow
+        local = Endpoint(self.local_ip_facing(remote.host), self.local.port)
+        return Flow("TCP", local, remote)
+
+    def send(self, data: bytes, flow: Flow) -> None:
+        """Send on the flow's connection; for id 0 on any to that peer, made if there is none."""
+        serial = flow.id or self._latest.get(flow.remote, 0)
+        connection = self._connections.get(serial)
+        there = connection.flow if connection is not None else None
+        if connection is not None and there is not None and there.remote == flow.remote:
+            connection.send(data)
+        elif flow.id != 0:
+            self._report(flow)
+        else:
+            self._dial(data, flow)
+
+    def _dial(self, data: bytes, flow: Flow) -> None:
+        dialling = self._dialling.get(flow.remote)
+        if dialling is None:
+            if self._closing or len(self._dialling) + self.connections >= self.limits.connections:
+                self._report(flow)
+                return
+            task = asyncio.get_running_loop().create_task(self._connect(flow))
+            dialling = self._dialling[flow.remote] = _Dialling(task, [])
+        if len(dialling.queue) >= self.limits.queued_messages:
+            self._report(flow)
+        else:
+            dialling.queue.append(data)
+
+    async def _connect(self, flow: Flow) -> None:
+        """Make the connection, then send what has queued up meanwhile."""
+        loop = asyncio.get_running_loop()
+        local = None if self.local.host in WILDCARDS else (self.local.host, 0)
+        try:
+            async with asyncio.timeout(self.limits.connect_seconds):
+                _, connection = await loop.create_connection(
+                    lambda: TcpConnection(self, accepted=False),
+                    flow.remote.host,
+                    flow.remote.port,
+                    local_addr=local,
+                )
+        except (OSError, TimeoutError, ValueError, OverflowError):
+            self._dialling.pop(flow.remote, None)
+            self._on_closed(flow)
+            return
+        except asyncio.CancelledError:
+            self._dialling.pop(flow.remote, None)
+            raise
+        dialling = self._dialling.pop(flow.remote, None)
+        if connection.flow is None:
+            self._on_closed(flow)
+        elif dialling is not None:
+            for data in dialling.queue:
+                connection.send(data)
+
+    def _report(self, flow: Flow) -> None:
+        if not self._closing:
+            asyncio.get_running_loop().call_soon(self._on_closed, flow)
+
+    # What connections tell and ask (`ConnectionOwner`)
+
+    def now(self) -> Monotonic:
+        """The time."""
+        return self._clock.monotonic()
+
+    def on_data(self, data: bytes, flow: Flow) -> None:
+        """Pass a whole message on."""
+        self._on_data(data, flow)
+
+    def take_up(self, connection: TcpConnection, remote: Endpoint, local_ip: str) -> Flow | None:
+        """Register a new connection; `None` if there are too many of them."""
+        if self._closing or len(self._connections) >= self.limits.connections:
+            return None
+        if connection.accepted:
+            if self._per_ip[remote.host] >= self.limits.connections_per_ip:
+                self.noise.complain(remote.host, "too many connections")
+                return None
+            self._per_ip[remote.host] += 1
+        self._serial += 1
+        flow = Flow("TCP", Endpoint(local_ip, self.local.port), remote, self._serial)
+        self._connections[self._serial] = connection
+        self._latest[remote] = self._serial
+        if self._sweeper is None:
+            self._sweep_later()
+        return flow
+
+    def lost(self, connection: TcpConnection, flow: Flow) -> None:
+        """Forget a closed connection."""
+        self._connections.pop(flow.id, None)
+        if self._latest.get(flow.remote) == flow.id:
+            del self._latest[flow.remote]
+        if connection.accepted:
+            self._per_ip[flow.remote.host] -= 1
+            if not self._per_ip[flow.remote.host]:
+                del self._per_ip[flow.remote.host]
+        if not self._closing:
+            self._on_closed(flow)
+
+    def _sweep_later(self) -> None:
+        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_INTERVAL, self._sweep)
+
+    def _sweep(self) -> None:
+        """Look once a second for connections whose time has run out, while there are any."""
+        self._sweeper = None
+        now = self.now()
+        for connection in tuple(self._connections.values()):
+            connection.sweep(now)
+        if self._connections and not self._closing:
+            self._sweep_later()
+
+
+@dataclass(slots=True)
+class _Dialling:
+    """An outgoing connection on its way."""
+
+    task: asyncio.Task[None]
+    queue: list[bytes]
+
+
+def _listening(listen: Endpoint) -> socket.socket:
+    """A listening socket. Over TCP, SO_REUSEADDR only lets it follow its own dead connections."""
+    family = socket.AF_INET6 if listen.is_ipv6 else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if listen.is_ipv6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(listen)
+        sock.listen(_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,231 @@
+"""SIP over UDP: one socket for each address listened on, drained whenever it is readable.
+
+Bound to a wildcard address the socket also asks to which of our addresses each datagram was sent
+(RFC 3542, IP_PKTINFO), and answers from that very address: the peer's NAT expects nothing else.
+"""
+
+import asyncio
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from federation.model.address import Endpoint
+from node.sip.flow import Flow
+from node.sip.transports.local_address import WILDCARDS, RouteProbe
+from node.sip.transports.noise import NoiseLog
+from node.sip.transports.stun import answer_binding, is_stun
+
+DRAIN: Final = 64
+"Datagrams taken from a socket before others get their turn."
+RECEIVE_BUFFER: Final = 4 * 1024 * 1024
+"Bytes asked of the system for what waits to be read; it may give less."
+MAX_DATAGRAM: Final = 65_535
+MAX_FLOWS: Final = 8_192
+"Flow objects remembered; with more all are forgotten, at the price of making them anew."
+
+_IP_PKTINFO: Final = 8
+_ANCILLARY: Final = 64
+_PKTINFO4: Final = struct.Struct("=I4s4s")
+_PKTINFO6: Final = struct.Struct("=16sI")
+_ON_LINUX: Final = sys.platform == "linux"
+_KEEPALIVE: Final = b"\r\n\0 \t"
+"A datagram of these alone keeps a NAT binding open and means nothing (RFC 5626 section 3.5.1)."
+_START: Final = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.!%*_+`'~"
+)
+
+_Ancillary = list[tuple[int, int, bytes]]
+
+
+class SipUdp:
+    """One UDP socket that speaks SIP, and STUN Binding beside it.
+
+    `on_data(data, flow)` is called for each datagram that may be SIP; `on_failed(flow)`, never
+    from within `send`, for one that could not be sent.
+    """
+
+    def __init__(
+        self,
+        listen: Endpoint,
+        *,
+        on_data: Callable[[bytes, Flow], None],
+        on_failed: Callable[[Flow], None],
+        probe: RouteProbe,
+        noise: NoiseLog,
+    ) -> None:
+        """Bind the socket.
+
+        Raises:
+            OSError: the address is not ours, in use, or of a family this machine lacks.
+        """
+        self._on_data = on_data
+        self._on_failed = on_failed
+        self._probe = probe
+        self._noise = noise
+        self._flows: dict[tuple[Any, bytes], Flow] = {}
+        self._sources: dict[str, _Ancillary] = {}
+        self._failures: set[Flow] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_ipv6 = listen.is_ipv6
+        self._asks_address = _ON_LINUX and listen.host in WILDCARDS
+        self._socket = _bound(listen, asks_address=self._asks_address)
+        self.local = Endpoint.of(self._socket.getsockname())
+        "The address bound, with the port the system chose if 0 was asked for."
+
+    def start(self) -> None:
+        """Begin to read; call within a running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket.fileno(), self._drain)
+
+    def close(self) -> None:
+        """Close the socket; idempotent."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop = None
+        self._socket.close()
+
+    def local_ip_facing(self, host: str) -> str:
+        """The address of ours that `host` should use for this socket."""
+        if self.local.host in WILDCARDS:
+            return self._probe.local_ip_facing(host)
+        return self.local.host
+
+    def flow_to(self, remote: Endpoint) -> Flow:
+        """The flow to a peer that has not necessarily sent anything."""
+        return Flow("UDP", Endpoint(self.local_ip_facing(remote.host), self.local.port), remote)
+
+    def send(self, data: bytes, flow: Flow) -> None:
+        """Send one datagram. If the system's buffer is full it is lost, as UDP may lose it."""
+        try:
+            self._put(data, flow)
+        except (BlockingIOError, InterruptedError):
+            pass
+        except (OSError, ValueError, OverflowError):
+            self._report(flow)
+
+    def _put(self, data: bytes, flow: Flow) -> None:
+        if self._asks_address:
+            source = self._source(flow.local.host)
+            if source:
+                try:
+                    self._socket.sendmsg((data,), source, 0, flow.remote)
+                except BlockingIOError:
+                    raise
+                except OSError:
+                    self._sources.pop(flow.local.host, None)  # that address may be gone
+                else:
+                    return
+        self._socket.sendto(data, flow.remote)
+
+    def _source(self, host: str) -> _Ancillary:
+        """The ancillary data that makes a datagram leave from `host`."""
+        source = self._sources.get(host)
+        if source is None:
+            if len(self._sources) >= MAX_FLOWS:
+                self._sources.clear()
+            source = self._sources[host] = _ancillary(host, is_ipv6=self._is_ipv6)
+        return source
+
+    def _report(self, flow: Flow) -> None:
+        """Tell of failures in the next turn of the loop, once each."""
+        if self._loop is not None:
+            if not self._failures:
+                self._loop.call_soon(self._tell_failures)
+            self._failures.add(flow)
+
+    def _tell_failures(self) -> None:
+        failures, self._failures = self._failures, set()
+        for flow in failures:
+            self._on_failed(flow)
+
+    def _drain(self) -> None:
+        for _ in range(DRAIN):
+            try:
+                if self._asks_address:
+                    data, ancillary, _, source = self._socket.recvmsg(MAX_DATAGRAM, _ANCILLARY)
+                    target = ancillary[0][2] if ancillary else b""
+                else:
+                    data, source = self._socket.recvfrom(MAX_DATAGRAM)
+                    target = b""
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                continue  # an ICMP error about an earlier datagram
+            if data and data[0] in _START:
+                self._on_data(data, self._flow_from(source, target))
+            else:
+                self._receive_other(data, source, target)
+            if self._loop is None:
+                return
+
+    def _receive_other(self, data: bytes, source: tuple[Any, ...], target: bytes) -> None:
+        """Line ends before a message, keepalives, STUN; the rest is noise."""
+        rest = data.lstrip(_KEEPALIVE)
+        if not rest:
+            return
+        if is_stun(data):
+            flow = self._flow_from(source, target)
+            answer = answer_binding(data, flow.remote)
+            if answer is not None:
+                self.send(answer, flow)
+        elif data[0] in b"\r\n" and rest[0] in _START:
+            self._on_data(rest, self._flow_from(source, target))
+        else:
+            self._noise.complain(Endpoint.of(source).host, "neither SIP nor STUN")
+
+    def _flow_from(self, source: tuple[Any, ...], target: bytes) -> Flow:
+        known = self._flows.get((source, target))
+        if known is not None:
+            return known
+        if len(self._flows) >= MAX_FLOWS:
+            self._flows.clear()
+        remote = Endpoint.of(source)
+        host = _told_address(target, is_ipv6=self._is_ipv6) or self.local_ip_facing(remote.host)
+        flow = Flow("UDP", Endpoint(host, self.local.port), remote)
+        self._flows[source, target] = flow
+        return flow
+
+
+def _bound(listen: Endpoint, *, asks_address: bool) -> socket.socket:
+    """A socket bound without SO_REUSEADDR, so that another program's use of the port shows."""
+    family = socket.AF_INET6 if listen.is_ipv6 else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        if listen.is_ipv6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if asks_address and listen.is_ipv6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        elif asks_address:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        sock.bind(listen)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _told_address(packed: bytes, *, is_ipv6: bool) -> str | None:
+    """The unicast address of ours in received ancillary data, if there is one."""
+    if is_ipv6 and len(packed) == _PKTINFO6.size:
+        address, _ = _PKTINFO6.unpack(packed)
+        return None if address[0] == 0xFF else socket.inet_ntop(socket.AF_INET6, address)
+    if not is_ipv6 and len(packed) == _PKTINFO4.size:
+        _, address, _ = _PKTINFO4.unpack(packed)
+        return socket.inet_ntop(socket.AF_INET, address)
+    return None
+
+
+def _ancillary(host: str, *, is_ipv6: bool) -> _Ancillary:
+    """Ancillary data that sets the source address; none if `host` is no address of that family."""
+    try:
+        if is_ipv6:
+            packed = socket.inet_pton(socket.AF_INET6, host)
+            return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _PKTINFO6.pack(packed, 0))]
+        packed = socket.inet_pton(socket.AF_INET, host)
+        return [(socket.IPPROTO_IP, _IP_PKTINFO, _PKTINFO4.pack(0, packed, b"\0\0\0\0"))]
+    except OSError:
+        return []
