@@ -329,6 +329,7 @@ class _Child:
         config.idUri = uri
         config.regConfig.retryIntervalSec = config.regConfig.firstRetryIntervalSec = 0
         config.natConfig.sipOutboundInstanceId = f"<urn:uuid:{uuid.uuid4()}>"
+        config.mediaConfig.lockCodecEnabled = False  # no re-INVITE of its own to meet ours
         media = config.mediaConfig.transportConfig
         media.boundAddress = self._settings["local_ip"]
         media.port, media.portRange = self._settings["rtp_port"], self._settings["rtp_ports"]

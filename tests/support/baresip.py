@@ -1,0 +1,191 @@
+"""Drives baresip, a telephone by others: its configuration, commands over ctrl_tcp, its wav.
+
+baresip's own traps: it takes the SIP port + 1 for TLS; a wav source must be mono like the codec; it
+registers before ctrl_tcp can be connected to, so a registration is read from its log.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.phone.process import Changes
+from node.phone.tones import Sound, read_wav, tone, write_wav
+from tests.support.ports import free_port, free_udp_block
+from tests.support.programs import Program, running
+
+_MODULES = Path("/usr/lib/baresip/modules")
+_RTP_PORTS = 40
+_READY = 5.0
+WAIT = 10.0
+"Seconds that waits last unless told otherwise."
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What baresip registers as."""
+
+    login: str
+    password: str
+    server: str
+    "`host:port`"
+    transport: str = "udp"
+
+
+class Baresip:
+    """One running baresip; obtained from `baresip`."""
+
+    def __init__(self, program: Program, folder: Path, uri: str) -> None:
+        self.program = program
+        self.uri = uri
+        "Where it can be called directly."
+        self.events: list[dict[str, Any]] = []
+        self._folder = folder
+        self._changes = Changes()
+        self._answers: deque[dict[str, Any]] = deque()
+        self._untaken: deque[dict[str, Any]] = deque()
+
+    async def command(self, name: str, params: str = "") -> str:
+        """Run one of baresip's commands and return what it printed."""
+        body = json.dumps({"command": name, "params": params}).encode()
+        self._writer.write(b"%d:%b," % (len(body), body))
+        await self._writer.drain()
+        answer = await self._changes.until(
+            lambda: self._answers.popleft() if self._answers else None, WAIT, name
+        )
+        if not answer["ok"]:
+            pytest.fail(f"baresip refused {name} {params}: {answer.get('data')}")
+        return str(answer.get("data", ""))
+
+    async def dial(self, uri: str) -> None:
+        """Call somebody."""
+        await self.command("dial", uri)
+
+    async def answer(self) -> None:
+        """Answer the incoming call."""
+        await self.command("accept")
+
+    async def hang_up(self) -> None:
+        """End the current call."""
+        await self.command("hangup")
+
+    async def event(self, kind: str, within: float = WAIT) -> dict[str, Any]:
+        """Wait for the next event of that kind: CALL_INCOMING, CALL_ESTABLISHED, CALL_CLOSED…"""
+
+        def look() -> dict[str, Any] | None:
+            while self._untaken:
+                event = self._untaken.popleft()
+                if event["type"] == kind:
+                    return event
+            return None
+
+        return await self._changes.until(look, within, f"baresip's {kind}")
+
+    def heard(self) -> Sound:
+        """What the last ended call heard."""
+        files = sorted(self._folder.glob("dump-*-dec.wav"), key=lambda path: path.stat().st_mtime)
+        if not files:
+            pytest.fail(f"baresip recorded nothing:\n{self.program.output}")
+        return read_wav(files[-1])
+
+    async def attach(self, port: int) -> None:
+        """Connect to ctrl_tcp."""
+        async with asyncio.timeout(_READY):
+            while True:
+                with contextlib.suppress(OSError):
+                    reader, self._writer = await asyncio.open_connection("127.0.0.1", port)
+                    break
+                await asyncio.sleep(0.05)
+        self._reading = asyncio.create_task(self._read(reader))
+
+    async def detach(self) -> None:
+        """Quit politely and let go of ctrl_tcp."""
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+        await self._reading
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                size = int((await reader.readuntil(b":"))[:-1])
+                message = json.loads((await reader.readexactly(size + 1))[:-1])
+                if "event" in message:
+                    self.events.append(message)
+                    self._untaken.append(message)
+                else:
+                    self._answers.append(message)
+                self._changes.notify()
+
+
+def _configuration(folder: Path, sip: str, control: int, rtp: int, say: Path) -> str:
+    return f"""\
+poll_method epoll
+sip_listen {sip}
+call_local_timeout 120
+call_max_calls 4
+audio_player aubridge,nowhere
+audio_source aufile,{say}
+audio_alert aubridge,nowhere
+audio_srate 8000
+audio_channels 1
+rtp_ports {rtp}-{rtp + _RTP_PORTS}
+jitter_buffer_delay 1-10
+module_path {_MODULES}
+module g711.so
+module aufile.so
+module aubridge.so
+module sndfile.so
+module_app account.so
+module_app menu.so
+module_app ctrl_tcp.so
+ctrl_tcp_listen 127.0.0.1:{control}
+snd_path {folder}
+"""
+
+
+def _account(line: Line | None, name: str, ip: str, port: int, *, answers: bool) -> str:
+    options = f";audio_codecs=PCMU/8000/1,PCMA/8000/1;answermode={'auto' if answers else 'manual'}"
+    if line is None:
+        return f"<sip:{name}@{ip}:{port}>;regint=0{options}\n"
+    return (
+        f"<sip:{line.login}@{line.server};transport={line.transport}>;auth_user={line.login}"
+        f";auth_pass={line.password};regint=300"
+        f';outbound="sip:{line.server};transport={line.transport}"{options}\n'
+    )
+
+
+@contextlib.asynccontextmanager
+async def baresip(
+    folder: Path,
+    *,
+    line: Line | None = None,
+    ip: str = "127.0.0.1",
+    name: str = "baresip",
+    frequency: int = 880,
+    answers: bool = True,
+) -> AsyncIterator[Baresip]:
+    """Run baresip with a tone to say, until the block ends; registered if `line` is given."""
+    port, control = free_port(ip, step=2), free_port(ip)
+    say = folder / "say.wav"
+    write_wav(say, tone(frequency, 60, rate=8000))
+    (folder / "config").write_text(
+        _configuration(folder, f"{ip}:{port}", control, free_udp_block(ip, _RTP_PORTS), say)
+    )
+    (folder / "accounts").write_text(_account(line, name, ip, port, answers=answers))
+    (folder / "contacts").write_text("")
+    async with running("baresip", "-4", "-f", str(folder), cwd=folder) as program:
+        phone = Baresip(program, folder, f"sip:{name}@{ip}:{port}")
+        await phone.attach(control)
+        try:
+            if line is not None:
+                await program.says("200 OK", WAIT)
+            yield phone
+        finally:
+            await phone.detach()
