@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-import structlog
 from aiohttp import web
 
-from federation.model.errors import ConfigError, PeerError
+from federation.model.errors import ConfigError, PeerError, UsageError
+from federation.model.identity import PublicKey
 from node.control import NodeControl, RefusedError
 from node.unix_socket import listen_at
 
@@ -27,7 +27,6 @@ SHUTDOWN_SECONDS = 1.0
 "How long a request under way may still take when the node stops."
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-log = structlog.get_logger("api")
 
 
 class NewUser(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -169,10 +168,18 @@ async def _body(request: web.Request, kind: type[_Body]) -> _Body:
 
 def _answer(value: Any, status: int = 200) -> web.Response:
     return web.Response(
-        body=msgspec.json.encode(value), status=status, content_type="application/json"
+        body=msgspec.json.encode(value, enc_hook=_plain),
+        status=status,
+        content_type="application/json",
     )
 
 
+def _plain(value: Any) -> str:
+    """Numbers and keys are texts of their own types; anything else is a mistake of ours."""
+    if isinstance(value, (str, PublicKey)):
+        return str(value)
+    raise UsageError(f"an answer holds a {type(value).__name__}, which JSON has not")
+
+
 def _error(sentence: str, status: int) -> web.Response:
-    log.info("api_refused", status=status, reason=sentence)
     return _answer({"error": sentence}, status)

@@ -1,11 +1,15 @@
 """What a person is told about an account: login, password, server, number and addresses."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from federation.model.address import parse_ip
 from federation.model.errors import ConfigError
+from federation.model.identity import NodeId
 from federation.model.number import Number
+from node.addresses import own_addresses
+from node.config import Config
 
 SIP_PORT = 5060
 "The port that phones assume; it is left out where it applies."
@@ -25,6 +29,21 @@ class ServedAt:
     proven: int = 0
     "How many of `domains` are proven: DNS leads phones to this node."
 
+    @classmethod
+    def of(cls, config: Config, node: NodeId, *, proven: Collection[str] = ()) -> Self:
+        """Where a node with this configuration is reached, on this machine as it is now.
+
+        `proven` are those of its domains whose DNS leads here.
+        """
+        domains = sorted(config.domains, key=lambda domain: domain not in proven)
+        return cls(
+            key_name=node.key_name,
+            addresses=own_addresses(config.listen),
+            sip_port=config.sip_port,
+            domains=tuple(domains),
+            proven=len([domain for domain in domains if domain in proven]),
+        )
+
     @property
     def server(self) -> str:
         """What a phone's `server` field takes: the first proven domain, else the best address."""
@@ -37,6 +56,11 @@ class ServedAt:
         hosts = [*self.domains, self.key_name, by_address]
         return [f"sip:{login}@{host}" for host in hosts]
 
+    @property
+    def login_domains(self) -> tuple[str, ...]:
+        """What devices may put after a login when they prove a password."""
+        return (*self.domains, self.key_name, *map(_host, self.addresses))
+
     def as_json(self) -> dict[str, Any]:
         """Plain values, to be kept for commands that run while the node is stopped."""
         return {
@@ -48,7 +72,7 @@ class ServedAt:
         }
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "ServedAt":
+    def from_json(cls, values: dict[str, Any]) -> Self:
         """Read what `as_json` gave.
 
         Raises:
@@ -94,7 +118,7 @@ class AccountSheet:
         return sheet | {
             "server": self.served.server,
             "uri": self.served.uris(self.login),
-            "number": self.number,
+            "number": None if self.number is None else str(self.number),
             "extension": self.extension,
             "name": self.name,
             "turn": None,

@@ -1,7 +1,8 @@
 """`ringmesh user add|list|show|passwd|remove`, with the node running or stopped."""
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,17 +16,19 @@ if TYPE_CHECKING:
     from node.cli.user_file import NewUser
 
 app = typer.Typer(help="The people and devices of this node.", no_args_is_help=True)
-Login = Annotated[str, typer.Argument(help="Letters a-z, digits, `.`, `_` and `-`.")]
+Login = Annotated[
+    str, typer.Argument(metavar="LOGIN", help="Letters a-z, digits, `.`, `_` and `-`.")
+]
 Password = Annotated[
     str | None, typer.Option(metavar="TEXT", help="(default: a generated one, shown once)")
 ]
-BULK_THREADS = 8
-"Users that are added at one time; their numbers cost a quarter of a second of a core each."
 
 
 @app.command()
 def add(
-    login: Annotated[str | None, typer.Argument(help="The new user's login.")] = None,
+    login: Annotated[
+        str | None, typer.Argument(metavar="LOGIN", help="The new user's login.")
+    ] = None,
     password: Password = None,
     extension: Annotated[
         str | None, typer.Option(metavar="DIGITS", help="A short number within this node.")
@@ -152,19 +155,20 @@ def _spoken(number: str | None) -> str | None:
 
 def _add_many(desk: "UserDesk", users: list["NewUser"], *, as_json: bool) -> int:
     """Add all; who is refused is told one by one and does not stop the others."""
-    sheets: list[dict[str, Any]] = []
-    refused: list[str] = []
-    for user, outcome in _with_progress(_added(desk, users), len(users)):
-        if isinstance(outcome, str):
-            refused.append(f"{user.place}{user.login}: {outcome}")
-        else:
-            sheets.append(outcome)
+    with _progress(len(users)) as on_progress:
+        outcomes = desk.add_many(users, on_progress)
+    sheets = [outcome for outcome in outcomes if isinstance(outcome, dict)]
+    refused = [
+        f"{user.place}{user.login}: {outcome}"
+        for user, outcome in zip(users, outcomes, strict=True)
+        if isinstance(outcome, str)
+    ]
     if as_json:
         print_json({"added": sheets, "refused": refused})
     else:
         print_table(
             ("login", "password", "server", "number"),
-            [(s["login"], s["password"], s["server"], s["number"]) for s in sheets],
+            [(s["login"], s["password"], s["server"], _spoken(s["number"])) for s in sheets],
             "nobody was added",
         )
         for sentence in refused:
@@ -172,34 +176,15 @@ def _add_many(desk: "UserDesk", users: list["NewUser"], *, as_json: bool) -> int
     return 1 if refused else 0
 
 
-def _added(
-    desk: "UserDesk", users: list["NewUser"]
-) -> Iterator[tuple["NewUser", dict[str, Any] | str]]:
-    from federation.model.errors import RingmeshError
-    from node.api_client import NodeNotRunningError
-
-    def one(user: "NewUser") -> dict[str, Any] | str:
-        try:
-            return desk.add(user)
-        except NodeNotRunningError:
-            raise
-        except RingmeshError as error:
-            return str(error)
-
-    with ThreadPoolExecutor(BULK_THREADS) as pool:
-        yield from zip(users, pool.map(one, users), strict=True)
-
-
-def _with_progress(
-    outcomes: Iterable[tuple["NewUser", dict[str, Any] | str]], total: int
-) -> Iterable[tuple["NewUser", dict[str, Any] | str]]:
-    import sys
-
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, if that is a terminal."""
     if not sys.stderr.isatty():
-        return outcomes
+        yield lambda _: None
+        return
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
-    return track(
-        outcomes, "Adding users", total=total, console=Console(stderr=True), transient=True
-    )
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Adding users", total=total)
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,129 @@
+"""User commands on the storage of a node that is not running."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from federation.model.clocks import SystemClock, SystemEntropy
+from node.accounts.account import Account
+from node.accounts.login import AccountError, Reserved
+from node.accounts.store import AccountStore
+from node.accounts.wanted import WantedAccount
+from node.cli.desk import Outcome, Progress
+from node.cli.user_file import NewUser
+from node.config import Config
+from node.settings import load
+from node.sheet import AccountSheet, ServedAt
+from node.state import StateFolder
+from node.storage.database import Database
+
+
+class StoppedNodeDesk:
+    """Changes the accounts where they are stored. The caller holds the state folder's lock."""
+
+    def __init__(self, store: AccountStore, served: ServedAt) -> None:
+        self._store = store
+        self._served = served
+
+    def all(self) -> list[dict[str, Any]]:
+        """Every user; how many devices are there is known to a running node only."""
+        return [
+            {
+                "login": account.login,
+                "number": account.number,
+                "extension": account.extension,
+                "name": account.name,
+                "devices": None,
+            }
+            for account in sorted(self._store.book, key=lambda account: account.login)
+        ]
+
+    def show(self, login: str) -> dict[str, Any]:
+        """One user's sheet."""
+        return self._sheet(self._store.get(login))
+
+    def add(self, user: NewUser) -> dict[str, Any]:
+        """Make a user and its number."""
+        made = self._store.add([_wanted(user)])[0]
+        self._store.derive_numbers()
+        return self._sheet(self._store.get(user.login), made.password)
+
+    def add_many(self, users: Sequence[NewUser], on_progress: Progress) -> list[Outcome]:
+        """Make each user that can be made, then all their numbers on all cores."""
+        passwords: dict[str, str] = {}
+        refused: dict[str, str] = {}
+        for user in users:
+            try:
+                passwords[user.login] = self._store.add([_wanted(user)])[0].password
+            except AccountError as error:
+                refused[user.login] = str(error)
+        self._store.derive_numbers(lambda done, _: on_progress(len(refused) + done))
+        return [
+            refused.get(user.login)
+            or self._sheet(self._store.get(user.login), passwords[user.login])
+            for user in users
+        ]
+
+    def passwd(self, login: str, password: str | None) -> dict[str, Any]:
+        """Set a password."""
+        made = self._store.set_password(login, password)
+        return self._sheet(made.account, made.password)
+
+    def remove(self, login: str) -> None:
+        """Remove a user."""
+        self._store.remove(login)
+
+    def _sheet(self, account: Account, password: str | None = None) -> dict[str, Any]:
+        return AccountSheet(
+            login=account.login,
+            served=self._served,
+            number=account.number,
+            extension=account.extension,
+            name=account.name,
+            password=password,
+        ).as_json()
+
+
+@contextlib.contextmanager
+def stopped_desk(folder: StateFolder) -> Iterator[StoppedNodeDesk]:
+    """The desk of a stopped node; its database is open while the block lasts.
+
+    Raises:
+        ConfigError: the configuration or a file of the folder will not do.
+        StorageError: the database cannot be used.
+    """
+    file = os.environ.get("RINGMESH_CONFIG")
+    config = load(Path(file) if file else None, os.environ)
+    served = _served(config, folder)
+    database = Database.open(folder.path)
+    try:
+        yield StoppedNodeDesk(
+            AccountStore(
+                database,
+                clock=SystemClock(),
+                entropy=SystemEntropy(),
+                domains=served.login_domains,
+                reserved=Reserved(emergency=frozenset(config.dialling.emergency_numbers)),
+            ),
+            served,
+        )
+    finally:
+        database.close()
+
+
+def _served(config: Config, folder: StateFolder) -> ServedAt:
+    """Where the node was reached when it ran last; before its first run, where it would be."""
+    if last := folder.last_run():
+        return ServedAt.from_json(last)
+    return ServedAt.of(config, folder.node_key(SystemEntropy()).id)
+
+
+def _wanted(user: NewUser) -> WantedAccount:
+    return WantedAccount(
+        login=user.login,
+        password=user.password,
+        extension=user.extension,
+        name=user.name or "",
+    )

@@ -1,0 +1,136 @@
+"""A `RunnableNode` whose users and calls live in memory: what the API and command line meet."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from federation.model.identity import NodeKey
+from federation.model.number import Number
+from node.control import JsonObject, RefusedError
+from node.sheet import AccountSheet, ServedAt
+
+KEY = NodeKey(bytes(range(32)))
+SERVED = ServedAt(key_name=KEY.id.key_name, addresses=("192.0.2.7",), sip_port=5070)
+
+
+class MemoryNode:
+    """Answers as a node does. `start_error` and `stop_seconds` make it fail or hang."""
+
+    def __init__(self, *, start_error: Exception | None = None, stop_seconds: float = 0.0) -> None:
+        self.users: dict[str, dict[str, Any]] = {}
+        self.live_calls: dict[str, JsonObject] = {
+            "c1": {"id": "c1", "from": "a", "to": "b", "state": "up", "since": 3.0, "peer": None}
+        }
+        self.trouble: asyncio.Future[str] | None = None
+        self.events: list[str] = []
+        self._start_error = start_error
+        self._stop_seconds = stop_seconds
+
+    async def start(self) -> None:
+        if self._start_error is not None:
+            raise self._start_error
+        self.trouble = asyncio.get_running_loop().create_future()
+        self.events.append("start")
+
+    async def stop(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(self._stop_seconds)
+        self.events.append("stop")
+
+    async def failed(self) -> str:
+        assert self.trouble is not None
+        return await self.trouble
+
+    def served(self) -> JsonObject:
+        return SERVED.as_json()
+
+    async def status(self) -> JsonObject:
+        return {
+            "ready": True,
+            "node_id": KEY.id.text,
+            "key_name": KEY.id.key_name,
+            "network": "main",
+            "server": SERVED.server,
+            "addresses": ["192.0.2.7:7060"],
+            "peers": 0,
+            "accounts": len(self.users),
+            "registrations": 0,
+            "calls": len(self.live_calls),
+            "relay": {"workers": [], "ports_free": 10},
+        }
+
+    async def peers(self) -> list[JsonObject]:
+        return [
+            {
+                "node_id": KEY.id.text,
+                "address": "192.0.2.8:7060",
+                "linked": True,
+                "rtt": 0.0123,
+                "last_heard": 2.0,
+            }
+        ]
+
+    async def resolve(self, uri: str) -> JsonObject:
+        if uri == "echo":
+            return {"target": uri, "kind": "service", "nodes": [], "status": 200, "reason": "OK"}
+        return {"target": uri, "kind": "local", "nodes": [], "status": 404, "reason": "Not Found"}
+
+    async def users_list(self) -> list[JsonObject]:
+        return [
+            {
+                "login": login,
+                "number": "020000000000001",
+                "extension": user["extension"],
+                "name": user["name"] or "",
+                "devices": 0,
+            }
+            for login, user in self.users.items()
+        ]
+
+    async def user_show(self, login: str) -> JsonObject:
+        return self._sheet(login) | {"devices": []}
+
+    async def user_add(
+        self,
+        login: str,
+        *,
+        password: str | None = None,
+        extension: str | None = None,
+        name: str | None = None,
+    ) -> JsonObject:
+        if login in self.users:
+            raise RefusedError(f"{login} exists already: choose another login")
+        self.users[login] = {"extension": extension, "name": name}
+        return self._sheet(login, password or "generated7")
+
+    async def user_passwd(self, login: str, *, password: str | None = None) -> JsonObject:
+        return self._sheet(login, password or "generated8")
+
+    async def user_remove(self, login: str) -> None:
+        self._sheet(login)
+        del self.users[login]
+
+    async def calls(self) -> list[JsonObject]:
+        return list(self.live_calls.values())
+
+    async def hangup(self, call: str) -> int:
+        if call == "all":
+            ended = len(self.live_calls)
+            self.live_calls.clear()
+            return ended
+        if self.live_calls.pop(call, None) is None:
+            raise RefusedError(f"there is no call {call}: see ringmesh call list", 404)
+        return 1
+
+    def _sheet(self, login: str, password: str | None = None) -> JsonObject:
+        user = self.users.get(login)
+        if user is None:
+            raise RefusedError(f"there is no user {login}: see ringmesh user list", 404)
+        return AccountSheet(
+            login=login,
+            served=SERVED,
+            number=Number("020000000000001"),
+            extension=user["extension"],
+            name=user["name"] or "",
+            password=password,
+        ).as_json()

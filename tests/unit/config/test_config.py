@@ -1,0 +1,113 @@
+"""What the configuration takes, and the sentences for what it does not."""
+
+import pytest
+
+from federation.model.errors import ConfigError
+from node.config import Config, MediaConfig, MeshConfig, SettingError, SipConfig, split_target
+
+
+def test_nothing_has_to_be_set() -> None:
+    """The defaults are the ports and the network of the handbook."""
+    config = Config()
+    assert (config.network, config.sip_port, config.mesh_port) == ("main", 5060, 7060)
+    assert (config.media.first_port, config.media.last_port) == (10000, 19999)
+    assert config.net.puzzle_bits == 13
+
+
+def test_the_offset_moves_listening_ports_and_not_the_media_range() -> None:
+    config = Config(port_offset=280)
+    assert (config.sip_port, config.mesh_port) == (5340, 7340)
+    assert config.media == MediaConfig()
+
+
+@pytest.mark.parametrize("offset", [-10, 1, 5, 285, 290, 1000])
+def test_other_offsets_are_refused_with_the_rule(offset: int) -> None:
+    with pytest.raises(SettingError) as caught:
+        Config(port_offset=offset)
+    assert str(caught.value) == (
+        f"port_offset is {offset}, but must be 0, or a multiple of 10 up to 280"
+    )
+
+
+@pytest.mark.parametrize("offset", [0, 10, 280])
+def test_these_offsets_are_taken(offset: int) -> None:
+    assert Config(port_offset=offset).port_offset == offset
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("node.example.org:7060", ("node.example.org", 7060)),
+        ("node", ("node", 7060)),
+        ("192.0.2.1:1", ("192.0.2.1", 1)),
+        ("192.0.2.1", ("192.0.2.1", 7060)),
+        ("[2001:db8::1]:65535", ("2001:db8::1", 65535)),
+        ("[2001:db8::1]", ("2001:db8::1", 7060)),
+        ("2001:db8::1", ("2001:db8::1", 7060)),
+    ],
+)
+def test_a_join_target_is_read(text: str, target: tuple[str, int]) -> None:
+    assert split_target(text) == target
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ":7060", "a:", "a:0", "a:65536", "a:x", "a b:1", "[::1", "[::1]x", "[a]:1", "a:1:2",
+     "-a:1", "a..b:1", "x" * 254, "a:9999999999"],
+)  # fmt: skip
+def test_what_is_no_join_target_is_refused(text: str) -> None:
+    with pytest.raises(SettingError, match="but must be HOST:PORT"):
+        MeshConfig(join=(text,))
+
+
+@pytest.mark.parametrize("domain", ["example.org", "a-b.example", "xn--bcher-kva.example"])
+def test_a_domain_is_taken(domain: str) -> None:
+    assert Config(domains=(domain,)).domains == (domain,)
+
+
+@pytest.mark.parametrize(
+    "domain",
+    ["", "example", "Example.org", "example.org.", "bücher.example", "-a.org", "a_.org", "1.2.3.4",
+     "a b.org", "x.ringmesh.alt", "foo.alt", f"{'a' * 64}.org", "a." * 127 + "org"],
+)  # fmt: skip
+def test_what_is_no_domain_of_ones_own_is_refused(domain: str) -> None:
+    with pytest.raises(SettingError, match=r"^domains is"):
+        Config(domains=(domain,))
+
+
+@pytest.mark.parametrize("listen", ["192.0.2.1", "::1", "0.0.0.0", "::"])
+def test_a_listening_address_is_taken(listen: str) -> None:
+    assert Config(listen=listen).listen == listen
+
+
+@pytest.mark.parametrize("listen", ["", "localhost", "192.0.2.1:5060", "224.0.0.1", "ff02::1"])
+def test_what_is_no_listening_address_is_refused(listen: str) -> None:
+    with pytest.raises(SettingError, match=r"^listen is"):
+        Config(listen=listen)
+
+
+@pytest.mark.parametrize("workers", [-1, 65])
+def test_workers_have_a_bound(workers: int) -> None:
+    with pytest.raises(SettingError, match=r"media\.workers"):
+        MediaConfig(workers=workers)
+
+
+@pytest.mark.parametrize(("first", "last"), [(1023, 5000), (10000, 10098), (65000, 65536)])
+def test_a_media_range_holds_a_hundred_ports(first: int, last: int) -> None:
+    with pytest.raises(SettingError, match=r"media\."):
+        MediaConfig(first_port=first, last_port=last)
+
+
+def test_sip_and_mesh_need_ports_of_their_own() -> None:
+    with pytest.raises(SettingError, match="another port"):
+        Config(sip=SipConfig(port=7060))
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 33, "naïve"])
+def test_a_network_has_a_plain_name(name: str) -> None:
+    with pytest.raises(SettingError, match=r"^network is"):
+        Config(network=name)
+
+
+def test_a_setting_error_is_a_configuration_error() -> None:
+    assert issubclass(SettingError, ConfigError)

@@ -1,0 +1,163 @@
+"""A process's life: first start, later starts, signals, a second signal, failure."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from federation.model.errors import ConfigError
+from federation.model.identity import NodeKey
+from node.api_client import ApiClient
+from node.config import Config
+from node.process import Identity, run
+from node.state import StateFolder
+from tests.support.memory_node import SERVED, MemoryNode
+
+STOP_BOUND = 5.0
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def start(
+    processes: list[subprocess.Popen[str]], state: Path, *arguments: str
+) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.memory_process", str(state), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    processes.append(process)
+    return process
+
+
+def line(process: subprocess.Popen[str]) -> Any:
+    assert process.stdout is not None
+    return json.loads(process.stdout.readline())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_drains_and_ends_well(
+    processes: list[subprocess.Popen[str]], tmp_path: Path, number: signal.Signals
+) -> None:
+    """The first start shows an account, the API answers while it runs, nothing stays behind."""
+    process = start(processes, tmp_path)
+    assert line(process)["first_account"]["login"] == "phone1"
+    assert line(process)["ready"]["ready"] is True
+    assert ApiClient(tmp_path / "api.sock").get("status")["accounts"] == 1
+    process.send_signal(number)
+    assert process.wait(STOP_BOUND) == 0
+    assert not (tmp_path / "api.sock").exists()
+    with StateFolder.open(tmp_path).lock():
+        pass
+    again = start(processes, tmp_path)
+    assert set(line(again)) == {"ready"}
+
+
+def test_a_second_signal_ends_at_once(
+    processes: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    process = start(processes, tmp_path, "60")
+    assert set(line(process)) == {"first_account"}
+    assert set(line(process)) == {"ready"}
+    process.send_signal(signal.SIGINT)
+    assert line(process) == "stopping"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(2) == 130
+
+
+def test_a_drain_that_hangs_is_cut_short(
+    processes: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    process = start(processes, tmp_path, "60")
+    assert set(line(process)) == {"first_account"}
+    assert set(line(process)) == {"ready"}
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(STOP_BOUND) == 0
+    assert time.monotonic() - begun < STOP_BOUND
+
+
+def test_a_start_that_fails_is_one_line(
+    processes: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    process = start(processes, tmp_path, "0", "port 5060 is taken")
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (1, "", "port 5060 is taken\n")
+    assert not (tmp_path / "api.sock").exists()
+
+
+class _Voice:
+    """Keeps what was said, and stops the run after it."""
+
+    def __init__(self, node: MemoryNode) -> None:
+        self._node = node
+        self.said: list[str] = []
+
+    def first_account(self, sheet: dict[str, Any], config: Config, state: str) -> None:
+        self.said.append(f"first {sheet['login']}")
+
+    def ready(self, status: dict[str, Any]) -> None:
+        self.said.append("ready")
+        assert self._node.trouble is not None
+        self._node.trouble.set_result("the disk is gone")
+
+
+async def lived(node: MemoryNode, state: StateFolder) -> tuple[int, list[str]]:
+    voice = _Voice(node)
+    code = await run(
+        Config(),
+        state,
+        Identity(NodeKey(bytes(32)), bytes(8)),
+        lambda *_: node,
+        voice=voice,
+        on_stopping=lambda: node.events.append("stopping"),
+        at_once=lambda: node.events.append("at once"),
+    )
+    return code, voice.said
+
+
+async def test_a_node_that_fails_is_stopped_and_gives_1(tmp_path: Path) -> None:
+    node = MemoryNode()
+    assert await lived(node, StateFolder.open(tmp_path)) == (1, ["first phone1", "ready"])
+    assert node.events == ["start", "stopping", "stop"]
+
+
+async def test_accounts_made_before_the_first_start_are_enough(tmp_path: Path) -> None:
+    node = MemoryNode()
+    await node.user_add("alice")
+    assert (await lived(node, StateFolder.open(tmp_path)))[1] == ["ready"]
+    assert list(node.users) == ["alice"]
+
+
+async def test_somebody_who_removed_every_account_gets_no_new_one(tmp_path: Path) -> None:
+    state = StateFolder.open(tmp_path)
+    state.keep_last_run(SERVED.as_json())
+    node = MemoryNode()
+    assert (await lived(node, state))[1] == ["ready"]
+    assert node.users == {}
+
+
+async def test_an_api_that_cannot_start_stops_the_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing stays half-started."""
+    state = StateFolder.open(tmp_path / "state")
+    (tmp_path / "state" / "api.sock").mkdir()
+    node = MemoryNode()
+    with pytest.raises(ConfigError, match=r"api\.sock cannot be made"):
+        await lived(node, state)
+    assert node.events == ["start", "stop"]
