@@ -34,7 +34,7 @@ from federation.model.clocks import Entropy, UnixTime
 from federation.model.identity import AccountId
 from federation.model.number import Number
 
-NUMBERS = Callable[[Number, AccountId], bool | None]
+Verdict = Callable[[Number, AccountId], bool | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,13 @@ class Answerer:
         table: SecureTable,
         store: RecordStore,
         validator: RecordValidator,
-        is_own_number: NUMBERS,
+        verdict: Verdict,
         entropy: Entropy,
     ) -> None:
         self._table = table
         self._store = store
         self._validator = validator
-        self._verdict = is_own_number
+        self._verdict = verdict
         self._entropy = entropy
 
     def nodes(self, request: FindNode, asker: Endpoint) -> Nodes:

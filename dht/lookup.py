@@ -135,7 +135,7 @@ class Lookup:
         self._own_id = own_id
         self._own_distance = own_id.number ^ self._target
         self._own_records = own_records
-        self._wants_records = wants_records
+        self.wants_records = wants_records
         self._radius = radius
         self._deadline = deadline
         self._peers: dict[OverlayId, _Peer] = {}
@@ -242,7 +242,7 @@ class Lookup:
 
     def _advance(self, now: Monotonic) -> list[Ask]:
         """Everything that should be asked now; sets the outcome when nothing is left to do."""
-        if self._wants_records and self._is_agreed():
+        if self.wants_records and self._is_agreed():
             self._finish()
             return []
         asks: list[Ask] = []
@@ -257,7 +257,7 @@ class Lookup:
                 in_flight += 1
         if not asks and not in_flight:
             is_waiting = any(peer.state == LATE for peer in region)
-            if not is_waiting or (self._wants_records and self._best()):
+            if not is_waiting or (self.wants_records and self._best()):
                 self._finish()
         return asks
 

@@ -1,0 +1,397 @@
+"""The DHT as the rest of the program sees it: join, find, publish.
+
+The pieces are made here and joined: table, store, overlay, finder, publishing. What remains is
+maintenance: contacts that were not heard are asked, own neighbourhoods are looked up now and then,
+lost peers are tried again, expired records leave, and peers are remembered on disk.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from dht.acceptance import RecordValidator
+from dht.answers import Answerer, Unverified
+from dht.finder import LOOKUP_BUDGET_S, Finder, Found, LookupResult, NotFound
+from dht.maintenance import Maintenance
+from dht.messages import FULL, Answer, ContactEntry, FindNode, Get, Pong, Store, Stored
+from dht.number_claims import ClaimVerifier, Derive
+from dht.overlay import Overlay, Reply, Traffic
+from dht.overlay_id import Offload, OverlayId, OverlayIdCache, overlay_id
+from dht.peer_cache import read_peer_cache
+from dht.publisher import Issuer, Name, Publication, Publisher
+from dht.publishing import Publishing
+from dht.record import Accepts, Kind, Record, record_key
+from dht.store import RecordStore
+from dht.table import Contact, SecureTable
+from dht.tasks import Tasks
+from federation.model.address import Endpoint
+from federation.model.clocks import Clock, Entropy
+from federation.model.identity import AccountId, AccountKey, NodeId, NodeKey, PublicKey
+from federation.model.network import Network
+from federation.model.number import Number, derive_number
+
+log = structlog.get_logger("dht")
+
+MAX_RECENT = 64
+"Contacts that were lost and are tried again now and then."
+
+
+@dataclass(frozen=True, slots=True)
+class ContactInfo:
+    """A contact, for people to see."""
+
+    node: NodeId
+    id: OverlayId
+    endpoint: Endpoint
+    rtt: float | None
+    "Seconds."
+    last_heard: float
+    "Seconds ago."
+    misses: int
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class DhtStats:
+    """Figures for status pages and metrics."""
+
+    contacts: int
+    records: int
+    record_bytes: int
+    published: int
+    network_size: float | None
+    "Estimated nodes; None while too few are known."
+    lookups: dict[str, int]
+    "By outcome: Found, NotFound, Inconclusive."
+    waiting: int
+    queued_claims: int
+    clock_skew: float | None
+    "Seconds the peers' clocks are ahead of ours (median)."
+    observed: Endpoint | None
+    "Our address as the peer that answered last saw it."
+    traffic: Traffic
+
+
+class Directory:
+    """One node of the DHT.
+
+    `send` takes a datagram and where it goes; datagrams that come with first byte 0x08 are handed
+    to `datagram_received`. Between `start` and `close` the directory keeps itself and what it
+    publishes alive. `derive` and `offload` are where Argon2id runs; the default is a thread each.
+
+    Raises:
+        PuzzleError: `nonce` does not solve the network's puzzle for `key`.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: NodeKey,
+        nonce: bytes,
+        network: Network,
+        send: Callable[[bytes, Endpoint], None],
+        own_endpoints: Callable[[], Sequence[Endpoint]],
+        clock: Clock,
+        entropy: Entropy,
+        cache: Path | None = None,
+        derive: Derive | None = None,
+        offload: Offload | None = None,
+    ) -> None:
+        self._key, self._network, self._clock = key, network, clock
+        self._own_endpoints, self._cache = own_endpoints, cache
+        self._threads = [ThreadPoolExecutor(1, name) for name in ("dht-ids", "dht-numbers")]
+        self._tasks = Tasks()
+        now = clock.monotonic()
+        remembered = None if cache is None else read_peer_cache(cache, network.name)
+        self._cached = () if remembered is None else remembered.endpoints
+        self._table = SecureTable(overlay_id(key.id, nonce, network))
+        self._store = RecordStore(self._table.rank_of)
+        self._validator = RecordValidator(network)
+        self._verifier = ClaimVerifier(derive or self._derive, clock=clock)
+        self._answerer = Answerer(
+            table=self._table,
+            store=self._store,
+            validator=self._validator,
+            verdict=self._verifier.known,
+            entropy=entropy,
+        )
+        self._publisher = Publisher(entropy=entropy, now=now)
+        self._issuer = Issuer(key, network, newest=remembered.newest_issued if remembered else 0)
+        self._lost: deque[Endpoint] = deque(maxlen=MAX_RECENT)
+        self._overlay = Overlay(
+            key=key,
+            nonce=nonce,
+            network=network,
+            send=send,
+            table=self._table,
+            ids=OverlayIdCache(network, offload or self._offload),
+            server=self,
+            on_contact=self._on_contact,
+            on_lost=lambda contact: self._lost.append(contact.endpoint),
+            clock=clock,
+            entropy=entropy,
+            tasks=self._tasks,
+        )
+        self._finder = Finder(
+            overlay=self._overlay,
+            table=self._table,
+            store=self._store,
+            validator=self._validator,
+            verifier=self._verifier,
+            own_endpoints=own_endpoints,
+            clock=clock,
+            repair=self._repair,
+        )
+        self._publishing = Publishing(
+            publisher=self._publisher,
+            issuer=self._issuer,
+            overlay=self._overlay,
+            finder=self._finder,
+            table=self._table,
+            store=self._store,
+            own_endpoints=own_endpoints,
+            clock=clock,
+            tasks=self._tasks,
+        )
+        self._maintenance = Maintenance(
+            overlay=self._overlay,
+            finder=self._finder,
+            table=self._table,
+            store=self._store,
+            publisher=self._publisher,
+            publishing=self._publishing,
+            issuer=self._issuer,
+            own_endpoints=own_endpoints,
+            lost=self._lost,
+            network=network,
+            cache=cache,
+            clock=clock,
+            entropy=entropy,
+        )
+
+    # Living
+
+    async def start(self) -> None:
+        """Begin to publish and to look after contacts; remembered peers are pinged."""
+        self._publishing.publish(Publication(kind=Kind.ADDRESS))
+        for work in (
+            self._publishing.run(),
+            self._publishing.run_offers(),
+            self._verifier.run(),
+            self._maintenance.run(),
+        ):
+            self._tasks.spawn(work)
+        if self._cached:
+            self._tasks.spawn(self._rejoin())
+
+    async def close(self) -> None:
+        """Stop everything and remember the peers. What is published stays published."""
+        self._maintenance.save()
+        self._overlay.close()
+        await self._tasks.close()
+        await self._verifier.close()
+        for threads in self._threads:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def datagram_received(self, data: bytes, source: Endpoint) -> None:
+        """Take a datagram whose first byte is 0x08. Nothing in it makes this raise."""
+        self._overlay.datagram_received(data, source)
+
+    async def join(self, endpoints: Sequence[Endpoint]) -> int:
+        """Ping these addresses and look our own place up; return how many contacts are known.
+
+        It goes on as soon as one of them answered. Those that did not are tried again later.
+        """
+        own = set(self._own_endpoints())
+        wanted = [endpoint for endpoint in endpoints if endpoint not in own]
+        self._lost.extend(endpoint for endpoint in wanted if endpoint not in self._lost)
+        pings = [asyncio.ensure_future(self._overlay.ping(endpoint)) for endpoint in wanted]
+        for answered in asyncio.as_completed(pings):
+            if await answered is not None:
+                await self._finder.nearest(self._overlay.own_id)
+                break
+        return len(self._table)
+
+    def add_candidate(self, endpoint: Endpoint) -> None:
+        """A node may be at this address: ping it soon."""
+        if endpoint not in self._own_endpoints():
+            self._overlay.greet(endpoint)
+
+    async def _rejoin(self) -> None:
+        await self.join(self._cached)
+
+    # Finding
+
+    async def find(
+        self,
+        kind: Kind,
+        owner: PublicKey | None,
+        label: str,
+        *,
+        budget: float = LOOKUP_BUDGET_S,
+    ) -> LookupResult:
+        """Find the newest records of a name, within `budget` seconds.
+
+        `owner` is None for numbers, whose claims may have many owners: all valid ones are found.
+        Under our own key nobody else can publish, so those names are answered at once.
+        """
+        key = record_key(kind, owner, label, self._network)
+        if owner is not None and owner == self._key.id and kind is not Kind.NUMBER:
+            held = self._store.at_key(key, now=self._clock.unix())
+            current = tuple(record for record in held if not record.is_tombstone)
+            return Found(current) if current else NotFound()
+        return await self._finder.find(kind, key, budget=budget)
+
+    async def find_address(self, node: NodeId, *, budget: float = LOOKUP_BUDGET_S) -> LookupResult:
+        """Where a node is reached."""
+        return await self.find(Kind.ADDRESS, node, "", budget=budget)
+
+    async def find_user(
+        self, node: NodeId, login: str, *, budget: float = LOOKUP_BUDGET_S
+    ) -> LookupResult:
+        """Where an account of a node is reached."""
+        return await self.find(Kind.USER, node, login, budget=budget)
+
+    async def find_domain(
+        self, node: NodeId, domain: str, *, budget: float = LOOKUP_BUDGET_S
+    ) -> LookupResult:
+        """Which nodes answer for a domain, as the node named by its proof says."""
+        return await self.find(Kind.DOMAIN, node, domain, budget=budget)
+
+    async def find_number(self, number: Number, *, budget: float = LOOKUP_BUDGET_S) -> LookupResult:
+        """Who has a number: every claim whose account key derives to it."""
+        return await self.find(Kind.NUMBER, None, number, budget=budget)
+
+    def trust_number(self, number: Number, account: AccountId) -> None:
+        """A pair that was verified before needs no Argon2id again."""
+        self._verifier.trust(number, account)
+
+    async def verify_number(self, number: Number, account: AccountId) -> bool:
+        """Whether a number follows from an account key; remembered."""
+        return await self._verifier.verify(number, account)
+
+    # Publishing
+
+    def publish(self, publication: Publication) -> None:
+        """Publish now and keep published, or change what is published under the same name.
+
+        A number has to be the one that its account's key derives to.
+        """
+        if publication.account is not None:
+            self._verifier.trust(Number(publication.label), publication.account.id)
+        self._publishing.publish(publication)
+
+    def publish_user(self, login: str, accepts: Accepts = Accepts.USER) -> None:
+        """Publish that an account of this node is reached here."""
+        self.publish(Publication(kind=Kind.USER, label=login, accepts=accepts))
+
+    def publish_number(
+        self, number: Number, account: AccountKey, accepts: Accepts = Accepts.USER
+    ) -> None:
+        """Publish that a number is reached here."""
+        self.publish(Publication(kind=Kind.NUMBER, label=number, account=account, accepts=accepts))
+
+    def publish_domain(self, domain: str, nodes: Sequence[NodeId] = ()) -> None:
+        """Publish which nodes answer for a domain that names this node's key."""
+        self.publish(Publication(kind=Kind.DOMAIN, label=domain, nodes=tuple(nodes)))
+
+    def withdraw(self, kind: Kind, label: str, account: AccountId | None = None) -> bool:
+        """Say that a record is gone, by a tombstone; False if it was not published."""
+        return self._publishing.withdraw(Name(kind, label, account))
+
+    async def published(
+        self, kind: Kind, label: str = "", account: AccountId | None = None
+    ) -> bool:
+        """Wait for the store round that is due or under way; True if the record is kept."""
+        return await self._publishing.published(Name(kind, label, account))
+
+    # Looking at it
+
+    @property
+    def own_id(self) -> OverlayId:
+        """This node's place in the overlay."""
+        return self._overlay.own_id
+
+    def contacts(self) -> tuple[ContactInfo, ...]:
+        """Everybody in the table, heard last first."""
+        now = self._clock.monotonic()
+        ordered = sorted(self._table, key=lambda contact: contact.last_heard, reverse=True)
+        return tuple(
+            ContactInfo(c.key, c.id, c.endpoint, c.rtt, now - c.last_heard, c.misses, c.flags)
+            for c in ordered
+        )
+
+    def stats(self) -> DhtStats:
+        """Figures as of now."""
+        return DhtStats(
+            contacts=len(self._table),
+            records=len(self._store),
+            record_bytes=self._store.used,
+            published=len(self._publisher),
+            network_size=self._finder.estimator.size,
+            lookups=dict(self._finder.results),
+            waiting=self._overlay.waiting,
+            queued_claims=self._verifier.queued,
+            clock_skew=self._maintenance.clock_skew(),
+            observed=self._overlay.observed,
+            traffic=self._overlay.traffic,
+        )
+
+    # What others ask (the overlay's Server)
+
+    def pong(self) -> Pong:
+        """The answer to a ping."""
+        item = self._publisher.get(Name(Kind.ADDRESS, ""))
+        issued = 0 if item is None or item.record is None else item.record.issued
+        return Pong(issued, self._overlay.seal_key, 0, int(self._clock.unix() * 1000))
+
+    def look_up(self, request: FindNode | Get, asker: Endpoint) -> Answer:
+        """The answer to find_node or get."""
+        if isinstance(request, FindNode):
+            return self._answerer.nodes(request, asker)
+        return self._answerer.records(request, asker, now=self._clock.unix())
+
+    def store(self, request: Store) -> Answer:
+        """The answer to a store."""
+        result = self._answerer.stored(request, now=self._clock.unix())
+        if isinstance(result, Stored):
+            return result
+        return self._queue(result)
+
+    def _queue(self, claim: Unverified) -> Stored:
+        record = claim.record
+
+        def judged(holds: bool) -> None:
+            if holds:
+                self._store.put(record)
+
+        number, account = Number(record.label), AccountId(record.owner)
+        is_queued = self._verifier.enqueue(number, account, judged)
+        return self._answerer.queued(record) if is_queued else Stored(FULL, 0)
+
+    # Between the pieces
+
+    def _on_contact(self, contact: Contact) -> None:
+        log.info("contact_new", node=contact.key.text, endpoint=str(contact.endpoint))
+        self._publishing.offer(contact)
+        if contact.seal_key is None:
+            self._tasks.spawn(_ignored(self._overlay.check(contact)))
+
+    def _repair(self, record: Record, entry: ContactEntry) -> None:
+        self._tasks.spawn(self._publishing.repair(record, entry))
+
+    async def _offload(self, check: Callable[[], OverlayId]) -> OverlayId:
+        return await asyncio.get_running_loop().run_in_executor(self._threads[0], check)
+
+    async def _derive(self, account: AccountId) -> Number:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads[1], derive_number, account)
+
+
+async def _ignored(reply: Awaitable[Reply | None]) -> None:
+    await reply

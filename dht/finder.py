@@ -1,0 +1,230 @@
+"""Drives lookups over the overlay and makes of their outcome what a caller can use."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import structlog
+
+from dht.acceptance import RecordValidator
+from dht.lookup import Ask, Lookup, Outcome, Seed
+from dht.messages import WANTS_IPV4, WANTS_IPV6, ContactEntry, FindNode, Get, Nodes, Records
+from dht.number_claims import ClaimVerifier
+from dht.overlay import SENDS, Overlay, Reply
+from dht.record import Kind, Record, RecordError, positions
+from dht.region import RegionEstimator
+from dht.scope import may_try
+from dht.store import MAX_SLOTS, RecordStore, merge
+from dht.table import SecureTable
+from federation.model.address import Endpoint
+from federation.model.clocks import Clock, Monotonic
+from federation.model.identity import AccountId
+from federation.model.number import Number
+
+log = structlog.get_logger("dht")
+
+LOOKUP_BUDGET_S = 4.0
+"How long a lookup may take when its caller does not say."
+MAX_SEEDS = 40
+MAX_REPAIRS = 3
+"Holders of an older record that are given the newer one after a lookup."
+MAX_LOOKUPS = 256
+"Lookups at a time; beyond, the answer is inconclusive at once."
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The newest record of each publisher, oldest first; tombstones are left out."""
+
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """Three quarters of those who would know answered, and nobody holds such a record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inconclusive:
+    """Too few answered to say that there is no such record."""
+
+    reason: str
+
+
+LookupResult: TypeAlias = Found | NotFound | Inconclusive
+
+
+class Finder:
+    """Lookups of one node."""
+
+    def __init__(
+        self,
+        *,
+        overlay: Overlay,
+        table: SecureTable,
+        store: RecordStore,
+        validator: RecordValidator,
+        verifier: ClaimVerifier,
+        own_endpoints: Callable[[], Iterable[Endpoint]],
+        clock: Clock,
+        repair: Callable[[Record, ContactEntry], None],
+    ) -> None:
+        self.estimator = RegionEstimator()
+        self.results: Counter[str] = Counter()
+        "How many lookups ended in which way."
+        self._overlay, self._table, self._store = overlay, table, store
+        self._validator, self._verifier = validator, verifier
+        self._own_endpoints, self._clock, self._repair = own_endpoints, clock, repair
+        self._running = 0
+
+    async def find(
+        self, kind: Kind, key: bytes, *, budget: float = LOOKUP_BUDGET_S
+    ) -> LookupResult:
+        """Look a key up, in its second region too if the first does not settle it."""
+        deadline = Monotonic(self._clock.monotonic() + budget)
+        outcomes: list[Outcome] = []
+        if self._running >= MAX_LOOKUPS:
+            return Inconclusive("too many lookups are running")
+        self._running += 1
+        try:
+            for position in positions(key):
+                outcome = await self._run(position, key, deadline)
+                outcomes.append(outcome)
+                if outcome.records or outcome.is_whole_network:
+                    break
+        finally:
+            self._running -= 1
+        result = await self._judged(kind, outcomes, deadline)
+        self.results[type(result).__name__] += 1
+        return result
+
+    async def nearest(self, target: bytes, *, budget: float = LOOKUP_BUDGET_S) -> Outcome:
+        """Find the living nodes nearest to a place; whoever answers may enter the table."""
+        deadline = Monotonic(self._clock.monotonic() + budget)
+        return await self._run(target, None, deadline)
+
+    async def _judged(
+        self, kind: Kind, outcomes: list[Outcome], deadline: Monotonic
+    ) -> LookupResult:
+        records = merge(*(outcome.records for outcome in outcomes))
+        self._spread_news(records, outcomes)
+        records = tuple(record for record in records if not record.is_tombstone)
+        if kind is Kind.NUMBER and records:
+            records, is_complete = await self._proven_claims(records, deadline)
+            if not records and not is_complete:
+                return Inconclusive("the claims could not be verified in time")
+        if records:
+            return Found(records)
+        if all(outcome.conclusive for outcome in outcomes):
+            return NotFound()
+        return Inconclusive("too few of the nodes that would know answered")
+
+    def _spread_news(self, records: tuple[Record, ...], outcomes: list[Outcome]) -> None:
+        outdated = [entry for outcome in outcomes for entry in outcome.outdated][:MAX_REPAIRS]
+        for entry in outdated:
+            for record in records:
+                self._repair(record, entry)
+
+    async def _proven_claims(
+        self, records: tuple[Record, ...], deadline: Monotonic
+    ) -> tuple[tuple[Record, ...], bool]:
+        """The claims whose owner's number it is, and whether all could be checked in time."""
+        proven: list[Record] = []
+        for record in records[: 2 * MAX_SLOTS]:
+            left = deadline - self._clock.monotonic()
+            number, account = Number(record.label), AccountId(record.owner)
+            try:
+                async with asyncio.timeout(max(0.0, left)):
+                    holds = await self._verifier.verify(number, account)
+            except TimeoutError:
+                return tuple(proven), False
+            if holds:
+                proven.append(record)
+        return tuple(proven), True
+
+    async def _run(self, position: bytes, key: bytes | None, deadline: Monotonic) -> Outcome:
+        """Carry one lookup out; `key` is None when nodes are looked for and not records."""
+        now = self._clock.monotonic()
+        own = () if key is None else self._store.at_key(key, now=self._clock.unix())
+        contacts = self._table.nearest(position, MAX_SEEDS)
+        lookup = Lookup(
+            position,
+            own_id=self._overlay.own_id,
+            seeds=[Seed(ContactEntry(c.id, c.endpoint), c.patience) for c in contacts],
+            wants_records=key is not None,
+            own_records=own,
+            radius=self.estimator.radius,
+            deadline=deadline,
+        )
+        self._table.looked_up(position, now=now)
+        inbox: asyncio.Queue[tuple[Ask, Reply | None]] = asyncio.Queue()
+        self._send(lookup, lookup.start(now=now), inbox)
+        while lookup.outcome is None:
+            wait = max(0.0, lookup.next_timer() - self._clock.monotonic())
+            try:
+                async with asyncio.timeout(wait):
+                    ask, reply = await inbox.get()
+            except TimeoutError:
+                asks = lookup.handle_timer(now=self._clock.monotonic())
+            else:
+                asks = self._take(lookup, key, ask, reply)
+            self._send(lookup, asks, inbox)
+        self.estimator.observe(lookup.outcome.distances)
+        return lookup.outcome
+
+    def _send(
+        self, lookup: Lookup, asks: list[Ask], inbox: asyncio.Queue[tuple[Ask, Reply | None]]
+    ) -> None:
+        want = 0
+        for endpoint in self._own_endpoints():
+            want |= WANTS_IPV6 if endpoint.is_ipv6 else WANTS_IPV4
+        want = want or WANTS_IPV4 | WANTS_IPV6
+        for ask in asks:
+            request = (
+                Get(lookup.target, want=want)
+                if lookup.wants_records
+                else FindNode(lookup.target, want=want)
+            )
+            future = asyncio.ensure_future(
+                self._overlay.ask(
+                    ask.endpoint,
+                    request,
+                    recipient=ask.id,
+                    patience=ask.patience,
+                    sends=1 if ask.is_spare else SENDS,
+                )
+            )
+            future.add_done_callback(
+                lambda done, ask=ask: inbox.put_nowait((ask, _result(done)))  # type: ignore[misc]
+            )
+
+    def _take(self, lookup: Lookup, key: bytes | None, ask: Ask, reply: Reply | None) -> list[Ask]:
+        now = self._clock.monotonic()
+        match None if reply is None else reply.answer:
+            case Nodes(contacts):
+                records: tuple[Record, ...] = ()
+            case Records(envelopes, contacts):
+                records = self._valid(envelopes, key)
+            case _:
+                return lookup.failed(ask.id, now=now)
+        own = tuple(self._own_endpoints())
+        named = [entry for entry in contacts if may_try(entry.endpoint, own)]
+        return lookup.answered(
+            ask.id, contacts=named, records=records, endpoint=ask.endpoint, now=now
+        )
+
+    def _valid(self, envelopes: tuple[bytes, ...], key: bytes | None) -> tuple[Record, ...]:
+        """What may be believed of an answer; the rest of it counts for nothing."""
+        records = []
+        for envelope in envelopes:
+            try:
+                records.append(self._validator.check(envelope, key, now=self._clock.unix()))
+            except RecordError as error:
+                log.debug("record_refused", reason=str(error))
+        return tuple(records)
+
+
+def _result(done: asyncio.Future[Reply | None]) -> Reply | None:
+    return None if done.cancelled() else done.result()

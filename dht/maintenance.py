@@ -1,0 +1,171 @@
+"""The slow heartbeat of a directory: who is still there, what has expired, what is remembered."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+import structlog
+
+from dht.finder import Finder
+from dht.overlay import Overlay
+from dht.overlay_id import OverlayId
+from dht.peer_cache import MAX_CACHED_PEERS, PeerCache, write_peer_cache
+from dht.publisher import Issuer, Publisher
+from dht.publishing import Publishing
+from dht.store import RecordStore
+from dht.table import SecureTable
+from federation.model.address import Endpoint
+from federation.model.clocks import Clock, Entropy, Monotonic
+from federation.model.network import Network
+
+log = structlog.get_logger("dht")
+
+TICK_S = 1.0
+CHECK_AFTER_S = 60.0
+"A contact that was not heard for this long is asked whether it lives."
+CHECK_EVERY_S = 10.0
+"At most one such question in this time, however many contacts there are."
+SUSPECT_EVERY_S = 5.0
+"A contact that did not answer is asked again after this."
+REFRESH_EVERY_S = 900.0
+"Own place looked up again, and one bucket that was not looked up for an hour."
+LOST_EVERY_S = 60.0
+"One lost or never reached address is tried again; every 5 s while nobody is known."
+ALONE_EVERY_S = 5.0
+EXPIRE_EVERY_S = 60.0
+SAVE_EVERY_S = 300.0
+SKEW_WARNING_S = 60.0
+SKEW_WARN_EVERY_S = 3_600.0
+JITTER = 0.2
+
+
+class Maintenance:
+    """Runs each chore when its time has come."""
+
+    def __init__(
+        self,
+        *,
+        overlay: Overlay,
+        finder: Finder,
+        table: SecureTable,
+        store: RecordStore,
+        publisher: Publisher,
+        publishing: Publishing,
+        issuer: Issuer,
+        own_endpoints: Callable[[], Sequence[Endpoint]],
+        lost: deque[Endpoint],
+        network: Network,
+        cache: Path | None,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._overlay, self._finder = overlay, finder
+        self._table, self._store = table, store
+        self._publisher, self._publishing, self._issuer = publisher, publishing, issuer
+        self._own_endpoints, self._lost = own_endpoints, lost
+        self._network, self._cache = network, cache
+        self._clock, self._entropy = clock, entropy
+        self._asked: dict[bytes, Monotonic] = {}
+        self._due: dict[str, Monotonic] = {}
+        self._saved: PeerCache | None = None
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        endpoints = tuple(self._own_endpoints())
+        for chore, every in (("refresh", REFRESH_EVERY_S), ("save", SAVE_EVERY_S)):
+            self._is_due(chore, every)
+        while True:
+            await asyncio.sleep(TICK_S)
+            current = tuple(self._own_endpoints())
+            if current != endpoints:
+                endpoints = current
+                log.info("addresses_changed", addresses=[str(e) for e in current])
+                self._publishing.addresses_changed()
+            self._check_contacts()
+            self._try_lost()
+            if self._is_due("expire", EXPIRE_EVERY_S):
+                self._store.expire(now=self._clock.unix())
+                self._publisher.forget_expired(now=self._clock.unix())
+            if self._is_due("save", SAVE_EVERY_S):
+                self.save()
+            if self._table and self._is_due("refresh", REFRESH_EVERY_S):
+                await self._refresh()
+            self._watch_clock()
+
+    def save(self) -> None:
+        """Write the peer cache, if it changed."""
+        if self._cache is None:
+            return
+        ordered = sorted(self._table, key=lambda contact: contact.first_heard)
+        peers = tuple(contact.endpoint for contact in ordered[:MAX_CACHED_PEERS])
+        if not peers and self._saved is None:
+            peers = tuple(self._lost)[:MAX_CACHED_PEERS]
+        content = PeerCache(self._issuer.newest, peers)
+        if content == self._saved:
+            return
+        try:
+            write_peer_cache(self._cache, self._network.name, content)
+        except OSError as error:
+            log.warning("peer_cache_not_written", path=str(self._cache), reason=str(error))
+        else:
+            self._saved = content
+
+    def clock_skew(self) -> float | None:
+        """Seconds that the peers' clocks are ahead of ours: the median."""
+        skews = [contact.skew for contact in self._table if contact.skew is not None]
+        return median(skews) if skews else None
+
+    def _is_due(self, chore: str, every: float) -> bool:
+        """Whether a chore's time has come; if so, its next time is set, with jitter."""
+        now = self._clock.monotonic()
+        due = self._due.get(chore)
+        if due is not None and now < due:
+            return False
+        share = int.from_bytes(self._entropy.token(2), "big") / 65_535
+        self._due[chore] = Monotonic(now + every * (1 + JITTER * (share - 0.5)))
+        return True
+
+    def _check_contacts(self) -> None:
+        now = self._clock.monotonic()
+        self._asked = {id_: at for id_, at in self._asked.items() if id_ in self._table}
+        quiet = [c for c in self._table if not c.misses and now - c.last_heard >= CHECK_AFTER_S]
+        suspects = [
+            contact
+            for contact in self._table
+            if contact.misses and now - self._asked.get(contact.id, 0.0) >= SUSPECT_EVERY_S
+        ]
+        if quiet and self._is_due("check", CHECK_EVERY_S):
+            suspects.append(min(quiet, key=lambda contact: contact.last_heard))
+        for contact in suspects[:4]:
+            self._asked[contact.id] = now
+            self._overlay.check(contact)
+
+    def _try_lost(self) -> None:
+        if not self._lost:
+            return
+        if not self._is_due("lost", LOST_EVERY_S if self._table else ALONE_EVERY_S):
+            return
+        known = {contact.endpoint for contact in self._table}
+        for _ in range(len(self._lost)):
+            endpoint = self._lost.popleft()
+            if endpoint not in known:
+                self._lost.append(endpoint)
+                self._overlay.ping(endpoint, sends=1)
+                return
+
+    async def _refresh(self) -> None:
+        await self._finder.nearest(self._overlay.own_id)
+        lonely = self._table.lonely_buckets(now=self._clock.monotonic())
+        if lonely and len(self._table) > 1:
+            low, high = lonely[0].range
+            number = low + int.from_bytes(self._entropy.token(32), "big") % (high - low + 1)
+            await self._finder.nearest(OverlayId(number.to_bytes(32, "big")))
+
+    def _watch_clock(self) -> None:
+        skew = self.clock_skew()
+        if skew is None or abs(skew) <= SKEW_WARNING_S:
+            return
+        if self._is_due("skew", SKEW_WARN_EVERY_S):
+            log.warning("clock_differs_from_peers", seconds=round(skew, 1))

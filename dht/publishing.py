@@ -1,0 +1,217 @@
+"""Carries out what the publisher's schedule asks for: rounds of stores, a few at a time."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+
+import structlog
+
+from dht.finder import Finder, Found
+from dht.lookup import SMALL_NETWORK
+from dht.messages import NEWER_HELD, QUEUED, STORED, ContactEntry, Store, Stored
+from dht.overlay import Overlay
+from dht.publisher import Issuer, Item, Name, Publication, Publisher
+from dht.record import Kind, Record, positions
+from dht.store import RecordStore
+from dht.table import Contact, SecureTable
+from dht.tasks import Tasks
+from federation.model.address import Endpoint
+from federation.model.clocks import Clock
+
+log = structlog.get_logger("dht")
+
+ROUNDS_AT_A_TIME = 4
+STORES_AT_A_TIME = 16
+"Within one round."
+MAX_OFFERS = 256
+"New contacts that wait to be given our records."
+OFFER_PAUSE_S = 0.02
+"Between two records given to a new contact."
+CLAIM_AGAIN_S = 10.0
+"When a storer queued a claim, it is asked again after this."
+
+
+class Publishing:
+    """The publisher of one node at work."""
+
+    def __init__(
+        self,
+        *,
+        publisher: Publisher,
+        issuer: Issuer,
+        overlay: Overlay,
+        finder: Finder,
+        table: SecureTable,
+        store: RecordStore,
+        own_endpoints: Callable[[], Iterable[Endpoint]],
+        clock: Clock,
+        tasks: Tasks,
+    ) -> None:
+        self._publisher, self._issuer = publisher, issuer
+        self._overlay, self._finder = overlay, finder
+        self._table, self._store = table, store
+        self._own_endpoints, self._clock, self._tasks = own_endpoints, clock, tasks
+        self._wake = asyncio.Event()
+        self._slots = asyncio.Semaphore(ROUNDS_AT_A_TIME)
+        self._offers: deque[Contact] = deque(maxlen=MAX_OFFERS)
+        self._offered = asyncio.Event()
+        self._waiting: dict[Name, list[asyncio.Future[bool]]] = {}
+
+    def publish(self, publication: Publication) -> None:
+        """Publish now, and again in time."""
+        self._publisher.put(publication, now=self._clock.monotonic())
+        self._wake.set()
+
+    def withdraw(self, name: Name) -> bool:
+        """Send a tombstone out; False if nothing of this name is published."""
+        is_known = self._publisher.withdraw(name, now=self._clock.monotonic())
+        self._wake.set()
+        return is_known
+
+    def addresses_changed(self) -> None:
+        """Everything that names this node's addresses goes out again."""
+        self._publisher.changed(now=self._clock.monotonic())
+        self._wake.set()
+
+    def offer(self, contact: Contact) -> None:
+        """A contact is new: it is given those of our records in whose region it lies."""
+        self._offers.append(contact)
+        self._offered.set()
+
+    def published(self, name: Name) -> Awaitable[bool]:
+        """Wait for the round that is due or under way; True if the record is kept somewhere."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        item = self._publisher.get(name)
+        if item is None:
+            future.set_result(False)
+        elif item.rounds and not item.is_running and not self._is_due(item):
+            future.set_result(self._is_kept(item))
+        else:
+            self._waiting.setdefault(name, []).append(future)
+        return future
+
+    def _is_due(self, item: Item) -> bool:
+        return item.due is not None and item.due <= self._clock.monotonic()
+
+    def _is_kept(self, item: Item) -> bool:
+        return item.record is not None and (item.holders > 0 or not len(self._table))
+
+    async def run(self) -> None:
+        """Send out what is due; ends when cancelled."""
+        while True:
+            self._wake.clear()
+            await self._slots.acquire()
+            item = self._publisher.take_due(now=self._clock.monotonic())
+            if item is not None:
+                self._tasks.spawn(self._round(item))
+                continue
+            self._slots.release()
+            due = self._publisher.next_timer()
+            wait = None if due is None else max(0.001, due - self._clock.monotonic())
+            try:
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def run_offers(self) -> None:
+        """Give new contacts our records, slowly; ends when cancelled."""
+        while True:
+            while self._offers:
+                contact = self._offers.popleft()
+                for item in self._publisher:
+                    record = item.record
+                    if record is None or contact.id not in self._table:
+                        continue
+                    if self._lies_in_region(contact, record):
+                        await self._store_at(record, contact.id, contact.endpoint)
+                        await asyncio.sleep(OFFER_PAUSE_S)
+            self._offered.clear()
+            await self._offered.wait()
+
+    async def repair(self, record: Record, entry: ContactEntry) -> None:
+        """Give somebody who answered with an older record the newer one."""
+        await self._store_at(record, entry.id, entry.endpoint)
+
+    def _lies_in_region(self, contact: Contact, record: Record) -> bool:
+        if len(self._table) <= SMALL_NETWORK:
+            return True
+        radius = self._finder.estimator.radius
+        return any(
+            contact.long_id ^ int.from_bytes(place, "big") <= radius
+            or contact in self._table.nearest(place, SMALL_NETWORK)
+            for place in positions(record.key)
+        )
+
+    async def _round(self, item: Item) -> None:
+        holders = asked = 0
+        try:
+            record = self._fresh(item)
+            if record is not None:
+                item.record = record
+                self._store.put(record)
+                codes = await self._store_everywhere(record)
+                asked = len(codes)
+                holders = sum(code in (STORED, NEWER_HELD, QUEUED) for code in codes)
+                if NEWER_HELD in codes:
+                    await self._catch_up(item, record)
+                elif QUEUED in codes:
+                    self._tasks.spawn(self._claim_again(record))
+        finally:
+            self._slots.release()
+            self._publisher.done(item, holders=holders, asked=asked, now=self._clock.monotonic())
+            self._wake.set()
+        name = item.publication.name
+        log.debug("published", kind=name.kind.name, label=name.label, asked=asked, holders=holders)
+        for future in self._waiting.pop(name, ()):
+            if not future.done():
+                future.set_result(self._is_kept(item))
+
+    def _fresh(self, item: Item) -> Record | None:
+        now = self._clock.unix()
+        if item.is_withdrawn:
+            return self._issuer.tombstone(item.publication, now=now)
+        return self._issuer.issue(item.publication, tuple(self._own_endpoints()), now=now)
+
+    async def _store_everywhere(self, record: Record) -> list[int | None]:
+        """Store at the regions of the record; one code (None: silence) for each node asked."""
+        targets: dict[bytes, ContactEntry] = {}
+        if len(self._table) < SMALL_NETWORK:
+            for contact in self._table:
+                targets[contact.id] = ContactEntry(contact.id, contact.endpoint)
+        else:
+            for place in positions(record.key):
+                outcome = await self._finder.nearest(place)
+                targets.update((entry.id, entry) for entry in outcome.region)
+        gate = asyncio.Semaphore(STORES_AT_A_TIME)
+
+        async def one(entry: ContactEntry) -> int | None:
+            async with gate:
+                return await self._store_at(record, entry.id, entry.endpoint)
+
+        return list(await asyncio.gather(*(one(entry) for entry in targets.values())))
+
+    async def _store_at(self, record: Record, id_: bytes, endpoint: Endpoint) -> int | None:
+        contact = self._overlay.known(id_)
+        if contact is None:
+            return None
+        reply = await self._overlay.ask(endpoint, Store(record.envelope), recipient=contact.id)
+        if reply is None or not isinstance(reply.answer, Stored):
+            return None
+        return reply.answer.code
+
+    async def _catch_up(self, item: Item, record: Record) -> None:
+        """Somebody holds a newer record of ours, from before our state or clock was lost."""
+        result = await self._finder.find(record.kind, record.key)
+        held = result.records if isinstance(result, Found) else ()
+        newest = max((r.issued for r in held if r.publisher == record.publisher), default=0)
+        if newest >= record.issued and newest > self._issuer.newest - 1:
+            log.warning("issued_behind", kind=Kind(record.kind).name, label=record.label)
+            self._issuer.newest = max(self._issuer.newest, newest)
+            item.is_changed = True
+
+    async def _claim_again(self, record: Record) -> None:
+        """Storers that queued the claim have had time to verify it."""
+        await asyncio.sleep(CLAIM_AGAIN_S)
+        if self._store.at_key(record.key, now=self._clock.unix()):
+            await self._store_everywhere(record)
