@@ -1,0 +1,225 @@
+"""What a relayed packet costs: CPU time of a worker, paced calls, over real sockets.
+
+Run as `python tests/benchmarks/bench_relay.py [--seconds N] [--only NAME]`. Each line is a name,
+the figure, and its goal. A child process plays all phones (or all other nodes) from few sockets;
+CPU time is the worker's own, user and system, from /proc.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from federation.model.address import Endpoint
+from federation.model.clocks import SystemClock, SystemEntropy
+from media_relay.config import RelayConfig
+from media_relay.pool import RelayPool
+from media_relay.reports import RelayEvent
+from media_relay.sealed import HEADER, RTP, SEALED_TYPE
+
+HOST = "127.0.0.1"
+PACKETS_PER_SECOND = 50
+PAYLOAD = bytes(160)
+SETTLE_SECONDS = 0.5
+IDLE_GOAL_MIB = 25
+ANCHOR_GOAL_US = 13.0
+SEALED_GOAL_FACTOR = 1.5
+TICK = 0.001
+RTP_HEADER = struct.Struct("!BBHII")
+PLAYER_KEY = bytes(range(16))
+PLAYER_CIPHER = AESGCM(PLAYER_KEY)
+
+
+@dataclass(frozen=True)
+class Result:
+    name: str
+    calls: int
+    packets: int
+    cpu_seconds: float
+
+    @property
+    def us_per_packet(self) -> float:
+        return self.cpu_seconds * 1e6 / max(1, self.packets)
+
+    def show(self, goal: str) -> None:
+        print(
+            f"relay, {self.calls} {self.name} calls paced: {self.us_per_packet:.1f} us CPU a packet"
+            f" ({goal})"
+        )
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def proportional_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    raise RuntimeError("no Pss in smaps_rollup")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where one stream goes: an anchor, or a sealed leg of which the player is the other node."""
+
+    address: tuple[str, int]
+    leg: int | None = None
+
+    def packet(self, turn: int, index: int) -> bytes:
+        plain = RTP_HEADER.pack(0x80, 0, turn & 0xFFFF, turn * 160, index) + PAYLOAD
+        if self.leg is None:
+            return plain
+        header = HEADER.pack(SEALED_TYPE, RTP, 0, self.leg, turn)
+        return header + PLAYER_CIPHER.encrypt(header[4:], plain, header)
+
+
+def play(sock: socket.socket, targets: list[Target], seconds: float, results: Connection) -> None:
+    """Send 50 packets a second to each target, evenly spread, and drain what comes back."""
+    sock.setblocking(False)
+    count = len(targets)
+    rate = count * PACKETS_PER_SECOND
+    sent = received = 0
+    started = time.monotonic()
+    while (elapsed := time.monotonic() - started) < seconds:
+        for number in range(sent, int(elapsed * rate)):
+            turn, index = divmod(number, count)
+            target = targets[index]
+            sock.sendto(target.packet(turn, index), target.address)
+            sent += 1
+        received += drained(sock)
+        time.sleep(TICK)
+    time.sleep(0.2)
+    results.send((sent, received + drained(sock)))
+
+
+def drained(sock: socket.socket) -> int:
+    """How many datagrams waited."""
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            sock.recv_into(_SINK)
+            count += 1
+    return count
+
+
+_SINK = bytearray(4096)
+
+
+def phone_socket() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((HOST, 0))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
+    return sock
+
+
+async def measure(
+    name: str, calls: int, seconds: float, build: Callable[[RelayPool, int, Endpoint], list[Target]]
+) -> Result:
+    def unexpected(event: RelayEvent) -> None:
+        raise RuntimeError(f"{name}: {event}")
+
+    config = RelayConfig(workers=1, leg_hosts=(HOST,))
+    pool = RelayPool(config, clock=SystemClock(), entropy=SystemEntropy(), on_event=unexpected)
+    await pool.start()
+    sock = phone_socket()
+    targets = build(pool, calls, Endpoint(*sock.getsockname()))
+    await asyncio.sleep(SETTLE_SECONDS)
+    ours, theirs = get_context("fork").Pipe()
+    player = get_context("fork").Process(target=play, args=(sock, targets, seconds, theirs))
+    pid = pool.usage().workers[0].pid
+    assert pid is not None
+    before_cpu = cpu_seconds(pid)
+    player.start()
+    while player.is_alive():
+        await asyncio.sleep(0.1)
+    after_cpu = cpu_seconds(pid)
+    await asyncio.sleep(1.3)
+    sent, received = ours.recv()
+    packets = pool.usage().workers[0].packets
+    player.join()
+    sock.close()
+    await pool.close()
+    print(f"  ({name}: {sent} sent, {packets} relayed, {received} came back)")
+    return Result(name, calls, packets, after_cpu - before_cpu)
+
+
+def anchored(pool: RelayPool, calls: int, phone: Endpoint) -> list[Target]:
+    targets = []
+    for number in range(calls):
+        session = pool.session(f"call {number}")
+        one, other = session.anchor(HOST), session.anchor(HOST)
+        for anchor in (one, other):
+            anchor.expect(rtp=phone, rtcp=None, sources=frozenset())
+            targets.append(Target(anchor.rtp))
+        session.join(one, other)
+    return targets
+
+
+def sealed(pool: RelayPool, calls: int, player: Endpoint) -> list[Target]:
+    """The player is both the phone and the other node of each call."""
+    targets = []
+    for number in range(calls):
+        session = pool.session(f"call {number}")
+        anchor = session.anchor(HOST)
+        anchor.expect(rtp=player, rtcp=None, sources=frozenset())
+        leg = session.leg_block(1)
+        session.install_leg(
+            leg,
+            peer_leg=number,
+            peer=player,
+            send_key=bytes(16),
+            receive_key=PLAYER_KEY,
+            told=False,
+        )
+        session.join(anchor, leg)
+        targets += [Target(anchor.rtp), Target(session.leg_port(HOST), leg)]
+    return targets
+
+
+async def idle_memory() -> int:
+    config = RelayConfig(workers=1, leg_hosts=(HOST,))
+    pool = RelayPool(config, clock=SystemClock(), entropy=SystemEntropy(), on_event=print)
+    await pool.start()
+    pid = pool.usage().workers[0].pid
+    assert pid is not None
+    size = proportional_kib(pid)
+    await pool.close()
+    return size
+
+
+async def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--only", choices=("anchored", "sealed", "idle"))
+    parser.add_argument("--calls", type=int, default=500, help="anchored calls; sealed are half")
+    options = parser.parse_args()
+    half = options.calls // 2
+    if options.only in (None, "idle"):
+        size = await idle_memory()
+        print(f"relay, idle worker: {size / 1024:.1f} MiB PSS (goal <= {IDLE_GOAL_MIB})")
+    if options.only in (None, "anchored"):
+        result = await measure("anchored", options.calls, options.seconds, anchored)
+        result.show(f"goal <= {ANCHOR_GOAL_US}")
+    if options.only in (None, "sealed"):
+        beside = await measure("anchored", half, options.seconds, anchored)
+        beside.show("to compare with")
+        result = await measure("sealed", half, options.seconds, sealed)
+        result.show(f"goal <= {SEALED_GOAL_FACTOR * beside.us_per_packet:.1f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
