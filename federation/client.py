@@ -280,9 +280,7 @@ class ClientTransactions:
             effects.append(EndStream(txn))
         return effects
 
-    def stream_ended(
-        self, txn: bytes, error: StreamError, *, now: Monotonic
-    ) -> list[ClientEffect]:
+    def stream_ended(self, txn: bytes, error: StreamError, *, now: Monotonic) -> list[ClientEffect]:
         """The peer ended or reset the request's stream without a final response."""
         entry = self._entries.get(txn)
         if entry is None or not self._is_on_stream(entry):

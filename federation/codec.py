@@ -142,14 +142,10 @@ def _leg(value: Any) -> Leg:
         count = _integer(number, "leg count", 1, MAX_LEG_COUNT)
         if leg_id + count - 1 > MAX_U32:
             _refuse("leg ids beyond 32 bits")
-        return LegOffer(
-            address=_leg_address(address), first_id=leg_id, count=count, secret=secret
-        )
+        return LegOffer(address=_leg_address(address), first_id=leg_id, count=count, secret=secret)
     if kind == _ANSWER:
         index = _integer(number, "leg index", 0, MAX_LEG_COUNT - 1)
-        return LegAnswer(
-            address=_leg_address(address), own_id=leg_id, index=index, secret=secret
-        )
+        return LegAnswer(address=_leg_address(address), own_id=leg_id, index=index, secret=secret)
     _refuse("a leg is an offer or an answer")
 
 
@@ -197,9 +193,7 @@ def _read_request(values: tuple[Any, ...]) -> Request:
         txn=_txn(txn),
         sip=_sip(sip, _REQUEST_LINE, "request"),
         legs=_legs(legs),
-        statement=None
-        if statement is None
-        else _blob(statement, "statement", MAX_STATEMENT_BYTES),
+        statement=None if statement is None else _blob(statement, "statement", MAX_STATEMENT_BYTES),
         last_seq=_integer(last_seq, "last_seq", 0, MAX_SEQ),
     )
 

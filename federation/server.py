@@ -122,9 +122,7 @@ class ServerTransactions:
 
     # -- what the peer sends --------------------------------------------------------------
 
-    def request(
-        self, stream: StreamKey, request: Request, *, now: Monotonic
-    ) -> list[ServerEffect]:
+    def request(self, stream: StreamKey, request: Request, *, now: Monotonic) -> list[ServerEffect]:
         """Take a request: new, or sent again on another stream."""
         entry = self._entries.get(request.txn)
         if entry is not None:
@@ -170,6 +168,11 @@ class ServerTransactions:
         if entry.is_invite and not entry.is_final and not entry.is_cancelled:
             entry.deadline = Monotonic(now + ORPHAN_TIMEOUT)
             self._arm(txn, entry)
+
+    def link_gone(self, link: int, *, now: Monotonic) -> None:
+        """Every stream of a link is gone."""
+        for stream in [stream for stream in self._by_stream if stream.link == link]:
+            self.detached(stream, now=now)
 
     # -- what we answer -------------------------------------------------------------------
 
@@ -247,9 +250,7 @@ class ServerTransactions:
 
     # -- steps ----------------------------------------------------------------------------
 
-    def _repeat(
-        self, stream: StreamKey, request: Request, entry: _Entry
-    ) -> list[ServerEffect]:
+    def _repeat(self, stream: StreamKey, request: Request, entry: _Entry) -> list[ServerEffect]:
         if entry.is_forgotten:
             return [RefuseStream(stream, StreamError.GONE)]
         effects: list[ServerEffect] = [

@@ -137,9 +137,7 @@ def verify_statement(
     return statement
 
 
-def _read(
-    data: bytes, network: Network, now: UnixTime, hops_left: int
-) -> tuple[Statement, bytes]:
+def _read(data: bytes, network: Network, now: UnixTime, hops_left: int) -> tuple[Statement, bytes]:
     signer, claims, signature = _outer(data)
     try:
         signer.verify(signature, network.context("stmt1") + claims)
