@@ -29,7 +29,7 @@ demo: $(VENV)/.tested
 	@exec $(BIN)/ringmesh demo $(ARGS)
 
 bench: $(VENV)/.tested
-	@exec $(BIN)/python -m tests.bench $(ARGS)
+	@exec $(BIN)/python -m tests.benchmarks $(ARGS)
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .
