@@ -59,7 +59,7 @@ check-system:
 # Stamps: a second run starts at once; a changed pyproject.toml installs again.
 $(VENV)/.made:
 	@$(MAKE) --no-print-directory check-system
-	"$(PYTHON)" -m venv --clear $(VENV)
+	"$(PYTHON)" -m venv $(VENV)
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.made pyproject.toml
