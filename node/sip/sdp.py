@@ -19,7 +19,7 @@ __all__ = [
     "candidate_ips",
 ]  # fmt: skip
 
-MAX_LINES: Final = 2_000
+MAX_LINES: Final = 1_000
 "Lines of one description; more is refused."
 MAX_MEDIA: Final = 32
 "`m=` lines of one description; more is refused."
@@ -194,15 +194,12 @@ class MediaSection(Section):
         """
         if direction not in _DIRECTIONS:
             raise UsageError(f"{direction!r} is no direction")
-        present = [name for name in _DIRECTIONS if name in self]
-        for name in present[1:]:
-            self.remove(name)
-        if present:
-            index = self._index(present[0])
-            assert index is not None
-            self._lines[index] = self._written(f"a={direction}", index)
-        else:
+        places = sorted(place for name in _DIRECTIONS for place in self._places(name))
+        if not places:
             self.append(direction)
+            return
+        self._lines[places[0]] = self._written(f"a={direction}", places[0])
+        self._drop(places[1:])
 
     @property
     def is_held(self) -> bool:

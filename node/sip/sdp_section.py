@@ -50,54 +50,37 @@ class Section:
 
     def get(self, name: str) -> str | None:
         """The value of the first attribute of that name; `None` if there is none."""
-        index = self._index(name)
-        return None if index is None else self._value(index, name)
+        places = self._places(name)
+        return self._value(places[0], name) if places else None
 
     def get_all(self, name: str) -> list[str]:
         """The values of all attributes of that name, in order."""
-        return [
-            self._value(index, name)
-            for index, line in enumerate(self._lines)
-            if _is_attribute(line, name)
-        ]
+        return [self._value(index, name) for index in self._places(name)]
 
     def __contains__(self, name: str) -> bool:
-        return self._index(name) is not None
+        return bool(self._places(name))
 
     def set(self, name: str, value: str = "") -> None:
         """Put one attribute in place of all of that name: where the first was, else at the end."""
-        index = self._index(name)
-        if index is None:
+        places = self._places(name)
+        if not places:
             self.append(name, value)
             return
-        line = self._written(_attribute(name, value), index)
-        self._lines = [
-            line if i == index else old
-            for i, old in enumerate(self._lines)
-            if i == index or not _is_attribute(old, name)
-        ]
+        self._lines[places[0]] = self._written(_attribute(name, value), places[0])
+        self._drop(places[1:])
 
     def append(self, name: str, value: str = "") -> None:
         """Add an attribute below the last of that name, else at the end."""
-        after = None
-        for index, line in enumerate(self._lines):
-            if _is_attribute(line, name):
-                after = index
-        if after is None:
-            after = self._last()
-        self._insert(after + 1, _attribute(name, value))
+        places = self._places(name)
+        self._insert((places[-1] if places else self._last()) + 1, _attribute(name, value))
 
     def remove(self, name: str, where: Callable[[str], bool] | None = None) -> int:
         """Take out the attributes of that name (`where` of the value holds); how many they were."""
-        kept = [
-            line
-            for index, line in enumerate(self._lines)
-            if not _is_attribute(line, name)
-            or (where is not None and not where(self._value(index, name)))
-        ]
-        removed = len(self._lines) - len(kept)
-        self._lines = kept
-        return removed
+        places = self._places(name)
+        if where is not None:
+            places = [index for index in places if where(self._value(index, name))]
+        self._drop(places)
+        return len(places)
 
     @property
     def own_connection(self) -> Connection | None:
@@ -123,17 +106,25 @@ class Section:
         places = [i for i, line in enumerate(self._lines) if line.startswith("c=")]
         if places:
             self._lines[places[0]] = self._written(text, places[0])
-            for index in reversed(places[1:]):
-                del self._lines[index]
+            self._drop(places[1:])
             return
         before = [i for i, line in enumerate(self._lines) if line[:2] in _BEFORE_CONNECTION]
         self._insert(before[-1] + 1, text)
 
-    def _index(self, name: str) -> int | None:
-        for index, line in enumerate(self._lines):
-            if _is_attribute(line, name):
-                return index
-        return None
+    def _places(self, name: str) -> list[int]:
+        """The indexes of all attributes of that name."""
+        prefix = f"a={name}"
+        end = len(prefix)
+        return [
+            index
+            for index, line in enumerate(self._lines)
+            if line.startswith(prefix) and line[end : end + 1] in _NAME_ENDS
+        ]
+
+    def _drop(self, places: list[int]) -> None:
+        if places:
+            gone = set(places)
+            self._lines = [line for i, line in enumerate(self._lines) if i not in gone]
 
     def _value(self, index: int, name: str) -> str:
         return self._lines[index][len(name) + 3 :].rstrip("\r\n")
@@ -155,11 +146,6 @@ class Section:
         if not above.endswith("\n"):
             self._lines[index - 1] = above + self._newline
         self._lines.insert(index, text + self._newline)
-
-
-def _is_attribute(line: str, name: str) -> bool:
-    end = len(name) + 2
-    return line.startswith(name, 2) and line[:2] == "a=" and line[end : end + 1] in _NAME_ENDS
 
 
 def _attribute(name: str, value: str) -> str:

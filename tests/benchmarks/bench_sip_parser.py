@@ -1,4 +1,4 @@
-"""How fast SIP messages are read and passed on, in CPU time; `python tests/benchmarks/bench_sip_parser.py`."""
+"""How fast SIP messages are read and passed on, in CPU time: run this file from the root."""
 
 import json
 import sys
@@ -28,8 +28,15 @@ INVITE = (
     b"Route: <sip:198.51.100.20:5060;lr>\r\n"
     b"Allow: PRACK, INVITE, ACK, BYE, CANCEL, UPDATE, INFO, SUBSCRIBE, NOTIFY, REFER, MESSAGE\r\n"
     b"Supported: replaces, 100rel, timer, norefersub\r\n"
+    b'Proxy-Authorization: Digest username="alice", realm="ringmesh", '
+    b'nonce="66f0c2d5a1b2c3d4e5f6", uri="sip:04721963388207@example.org", '
+    b'response="6629fae49393a05397450978507c4ef1", '
+    b'cnonce="0a4f113b", qop=auth, nc=00000001, algorithm=MD5\r\n'
     b"Session-Expires: 1800\r\nMin-SE: 90\r\nUser-Agent: PJSUA v2.15.1 Linux\r\n"
-    b"Content-Type: application/sdp\r\nContent-Length: " + str(len(SDP)).encode() + b"\r\n\r\n" + SDP
+    b"Content-Type: application/sdp\r\nContent-Length: "
+    + str(len(SDP)).encode()
+    + b"\r\n\r\n"
+    + SDP
 )
 NEXT_HOP = Uri.parse("sip:bob@203.0.113.9:5060;ob")
 

@@ -26,6 +26,29 @@ FIELDS = (
 )  # fmt: skip
 
 
+SDP_PIECES = (
+    b"m=audio 1 RTP/AVP 0\r\n", b"c=IN IP4 1.2.3.4\r\n", b"a=mid:1\r\n", b"a=candidate:\r\n",
+    b"a=candidate:1 1 UDP 1 1.2.3.4 5 typ host\r\n", b"a=group:BUNDLE 1 1 1\r\n", b"a=\n", b"\n",
+    b"\r\n", b"a=rtcp:1\r\n", b"a=sendrecv\r\n", b"x\r\n", b"a=ice-ufrag:x\n", b"a=a:b\r\n",
+)  # fmt: skip
+SDP_FIELDS = (
+    b"m=", b"m=audio ", b"m=audio 1", b"m=audio 1/", b"m=audio 1 RTP/AVP ", b"c=", b"c=IN IP4 ",
+    b"c=IN IP4 1.2.3.4/", b"a=", b"a=rtcp:", b"a=rtcp:1 IN ", b"a=candidate:", b"a=group:BUNDLE ",
+    b"a=candidate:1 1 UDP 1 a 1 typ ", b"a=mid:", b"",
+)  # fmt: skip
+
+
+def hostile_sdp(size: int) -> Iterator[tuple[str, bytes]]:
+    """Named session descriptions of about `size` bytes."""
+    start = b"v=0\r\no=- 1 1 IN IP4 1.2.3.4\r\ns=-\r\nc=IN IP4 1.2.3.4\r\nt=0 0\r\n"
+    media = b"m=audio 4000 RTP/AVP 0\r\na=mid:1\r\n"
+    for piece in CHARACTERS + PIECES + SDP_PIECES:
+        run = piece * ((size - 200) // len(piece))
+        for field in SDP_FIELDS:
+            yield f"sdp {field!r} {piece!r}", start + media + field + run + b"\r\n" + media
+        yield f"sdp lines {piece!r}", start + piece * min(990, len(run) // len(piece)) + media
+
+
 def hostile(size: int) -> Iterator[tuple[str, bytes]]:
     """Named messages of about `size` bytes."""
     for field in FIELDS:
@@ -39,6 +62,9 @@ def hostile(size: int) -> Iterator[tuple[str, bytes]]:
     for piece in CHARACTERS + PIECES:
         run = piece * (size // len(piece))
         yield f"only {piece!r}", run[:size]
-        yield f"uri {piece!r}", b"INVITE sip:" + run[: size - 300] + b" SIP/2.0\r\n" + HEAD + b"\r\n"
+        yield (
+            f"uri {piece!r}",
+            b"INVITE sip:" + run[: size - 300] + b" SIP/2.0\r\n" + HEAD + b"\r\n",
+        )
         yield f"method {piece!r}", run[: size - 300] + b" sip:a SIP/2.0\r\n" + HEAD + b"\r\n"
         yield f"reason {piece!r}", b"SIP/2.0 200 " + run[: size - 300] + b"\r\n" + HEAD + b"\r\n"

@@ -1,13 +1,21 @@
-"""Everything the SIP parser can do with some bytes, and the CPU time it takes."""
+"""Everything the SIP and SDP parsers can do with some bytes, and the CPU time it takes."""
 
 import time
+from collections.abc import Callable
 
+from federation.model.address import Endpoint
 from node.sip.message import Message, Request, Response, SipParseError, parse_message
+from node.sip.sdp import Candidate, Sdp, SdpError, candidate_ips
 from node.sip.text import split_values
 
 VIEWS = (
     "top_via", "vias", "from_", "to", "call_id", "cseq", "max_forwards", "contacts", "routes",
     "record_routes", "is_star_contact",
+)  # fmt: skip
+MEDIA_VIEWS = (
+    "connection", "own_connection", "rtp_endpoint", "rtcp", "rtcp_endpoint", "has_rtcp_mux",
+    "is_udp", "is_tcp", "is_udptl", "is_live", "mid", "direction", "is_held", "ice_ufrag",
+    "has_ice", "candidates", "candidate_ips",
 )  # fmt: skip
 
 
@@ -49,11 +57,39 @@ def exercise(data: bytes) -> Message | None:
     return message
 
 
-def cpu_seconds(data: bytes) -> float:
-    """The least CPU time of three `exercise` runs."""
+def exercise_sdp(data: bytes) -> Sdp | None:
+    """Parse, read everything, anchor every line and write; only `SdpError` may come up."""
+    candidate_ips(data)
+    try:
+        sdp = Sdp.parse(data)
+    except SdpError:
+        return None
+    _ = sdp.origin, sdp.connection, sdp.bundles(), sdp.groups("LS")
+    edited = sdp.copy()
+    if edited.connection is not None:
+        for media in edited.media:
+            media.pin_connection()
+        edited.session.set_connection("198.51.100.1")
+    for media in edited.media:
+        for view in MEDIA_VIEWS:
+            getattr(media, view)
+        media.set_address("198.51.100.1", 10_000)
+        media.set_rtcp(Endpoint("198.51.100.1", 10_001))
+        media.add_candidate(Candidate.anchor(1, Endpoint("198.51.100.1", 10_000)))
+        media.remove("remote-candidates")
+        media.remove_candidates(lambda candidate: candidate.kind == "host")
+        media.set_direction("inactive")
+    edited.encode()
+    return sdp
+
+
+def cpu_seconds(work: Callable[[], object], enough: float) -> float:
+    """The least CPU time of up to three runs; stops at the first that took `enough` or less."""
     best = float("inf")
     for _ in range(3):
         begin = time.process_time()
-        exercise(data)
+        work()
         best = min(best, time.process_time() - begin)
+        if best <= enough:
+            break
     return best
