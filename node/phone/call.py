@@ -272,8 +272,13 @@ class Call:
         await self._ask("record", path=str(path))
 
     async def stop_recording(self, path: Path) -> None:
-        """Close the recording and wait until the file is whole."""
-        await self._ask("stop_recording")
+        """Close the recording and wait until the file is whole; the call's end closes it too."""
+        if not self.has_ended:
+            try:
+                await self._ask("stop_recording")
+            except PhoneRefused:
+                if not self.has_ended:
+                    raise
         deadline = time.monotonic() + _FILE_CLOSES
         while not _is_closed(path):
             if time.monotonic() > deadline:

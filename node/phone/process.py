@@ -20,6 +20,18 @@ _LAST_WORDS = 12
 _Found = TypeVar("_Found")
 
 
+def require_wheel() -> None:
+    """Complain, before anything is started, if phones cannot be had here.
+
+    Raises:
+        PhoneMissing: the pjsua2 wheel is not installed.
+    """
+    if importlib.util.find_spec("pjsua2") is None:
+        raise PhoneMissing(
+            "phones need the pjsua2 wheel: pip install 'ringmesh[phone]' (or pjsua2-python)"
+        )
+
+
 class Changes:
     """Lets coroutines wait until something they look at has changed, or has become impossible."""
 
@@ -86,10 +98,7 @@ class PhoneProcess:
         Raises:
             PhoneMissing: the wheel is not installed.
         """
-        if importlib.util.find_spec("pjsua2") is None:
-            raise PhoneMissing(
-                "phones need the pjsua2 wheel: pip install 'ringmesh[phone]' (or pjsua2-python)"
-            )
+        require_wheel()
         pipe = asyncio.subprocess.PIPE
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "node.phone.child", str(os.getpid())),

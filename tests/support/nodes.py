@@ -1,0 +1,105 @@
+"""Real nodes for tests: processes of their own, on a network of their own, gone afterwards."""
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.phone.phone import Phone
+from node.spawned import Place, SpawnedNode, free_places, peer_count
+
+Account = dict[str, Any]
+MEET_WITHIN = 15.0
+
+
+class NodeProcess(SpawnedNode):
+    """A node that a test can start, ask, stop and kill."""
+
+    async def stop_cleanly(self) -> None:
+        """End it by SIGTERM; it must say goodbye with exit code 0."""
+        code = await self.stop()
+        if code != 0:
+            pytest.fail(f"{self.name} ended with exit code {code}:\n{self.log_end(40)}")
+
+    async def meets(self, peers: int, within: float = MEET_WITHIN) -> None:
+        """Wait until it knows that many other nodes."""
+        await self.until(lambda status: peer_count(status) >= peers, within, f"with {peers} peers")
+
+    async def has(self, within: float = 10.0, **wanted: int) -> None:
+        """Wait until `status` counts these, as in `has(calls=0, registrations=1)`."""
+        await self.until(
+            lambda status: all(_count(status[key]) == value for key, value in wanted.items()),
+            within,
+            f"at {wanted}",
+        )
+
+
+def _count(value: Any) -> int:
+    return len(value) if isinstance(value, list) else int(value)
+
+
+async def add_user(node: SpawnedNode, login: str) -> Account:
+    """Add a user; the account has login, password, server, uri and number."""
+    return await node.add_user(login)
+
+
+@contextlib.asynccontextmanager
+async def running_nodes(
+    folder: Path, count: int, *, options: Sequence[str] = ("--no-mdns", "--workers", "1")
+) -> AsyncIterator[list[NodeProcess]]:
+    """`count` nodes that know each other, all joined through the first; ended cleanly afterwards.
+
+    A node that the test has stopped or killed itself is left alone. When the test fails, pytest
+    shows the end of every log.
+    """
+    network = f"test-{secrets.token_hex(6)}"
+    async with contextlib.AsyncExitStack() as stack:
+        nodes: list[NodeProcess] = []
+        for number, place in enumerate(free_places(count), 1):
+            joins = ("--join", nodes[0].place.mesh) if nodes else ()
+            node = NodeProcess(
+                f"node{number}",
+                place,
+                folder=folder,
+                network=network,
+                options=(*options, *joins),
+            )
+            nodes.append(await stack.enter_async_context(node))
+        try:
+            for node in nodes:
+                await node.ready()
+            for node in nodes:
+                await node.meets(count - 1)
+            yield nodes
+            for node in nodes:
+                if node.is_running:
+                    await node.stop_cleanly()
+        except BaseException:
+            for node in nodes:
+                print(f"--- {node.name} ({node.place.ip}) ---\n{node.log_end(60)}")
+            raise
+
+
+@contextlib.asynccontextmanager
+async def phone_of(account: Account, **settings: Any) -> AsyncIterator[Phone]:
+    """A phone registered as `account`; keywords go to `Phone`, `transport` to `register`."""
+    transport = settings.pop("transport", "udp")
+    async with Phone(name=account["login"], **settings) as phone:
+        await phone.register(
+            account["login"], account["password"], server=account["server"], transport=transport
+        )
+        yield phone
+
+
+__all__ = [
+    "Account",
+    "NodeProcess",
+    "Place",
+    "add_user",
+    "free_places",
+    "phone_of",
+    "running_nodes",
+]
