@@ -1,0 +1,297 @@
+"""What a running node answers to its operator (`node.control.NodeControl`)."""
+
+import contextlib
+
+from dht.directory import Directory
+from federation.domain_proof import DomainProof
+from federation.mesh import MeshSocket
+from federation.model.address import Endpoint
+from federation.model.clocks import Clock, Monotonic
+from federation.model.errors import ConfigError
+from federation.model.identity import NodeId
+from federation.peers import Links
+from media_relay.pool import RelayPool
+from node.accounts.account import Account
+from node.accounts.book import AccountBook
+from node.accounts.keeper import AccountKeeper
+from node.accounts.login import AccountError
+from node.accounts.wanted import WantedAccount
+from node.config import Config
+from node.control import JsonObject, RefusedError
+from node.edge.edge import Edge
+from node.names import OwnNames
+from node.routing import (
+    DomainTarget,
+    KeyTarget,
+    LocalTarget,
+    Located,
+    Locator,
+    NumberTarget,
+    Refusal,
+    ServiceTarget,
+    Target,
+    TargetReader,
+)
+from node.sheet import AccountSheet, ServedAt
+from node.sip.errors import SipParseError
+from node.sip.registrar import Registrar
+from node.sip.uri import Uri
+from node.software import VERSION
+from node.storage.errors import StorageError
+
+
+class Answers:
+    """The operator's side of a node; `node.app.Node` makes the parts."""
+
+    config: Config
+    clock: Clock
+    names: OwnNames
+    node_id: NodeId
+    served_at: ServedAt
+    own_endpoints: tuple[Endpoint, ...]
+    started_at: Monotonic
+    ready: bool = False
+    accounts: AccountBook
+    keeper: AccountKeeper
+    registrar: Registrar
+    directory: Directory
+    links: Links
+    mesh: MeshSocket
+    relay: RelayPool
+    reader: TargetReader
+    locator: Locator
+    prover: DomainProof
+    edge: Edge | None = None
+
+    # Looking
+
+    async def status(self) -> JsonObject:
+        """How the node is."""
+        usage = self.relay.usage()
+        media = self.config.media
+        return {
+            "ready": self.ready,
+            "node_id": self.node_id.text,
+            "key_name": self.node_id.key_name,
+            "network": self.config.network,
+            "server": self.served_at.server,
+            "version": VERSION,
+            "domains": list(self.config.domains),
+            "addresses": [str(endpoint) for endpoint in self.own_endpoints],
+            "ports": [
+                ["sip", "udp", self.config.sip_port, self.config.sip_port],
+                ["sip", "tcp", self.config.sip_port, self.config.sip_port],
+                ["mesh", "udp", self.config.mesh_port, self.config.mesh_port],
+                ["media", "udp", media.first_port, media.last_port],
+            ],
+            "peers": len(await self.peers()),
+            "accounts": len(self.accounts),
+            "registrations": sum(map(len, self.registrar.accounts().values())),
+            "calls": 0 if self.edge is None else len(self.edge.calls()),
+            "relay": {
+                "workers": [
+                    {
+                        "pid": worker.pid,
+                        "sessions": worker.sessions,
+                        "endpoints": worker.endpoints,
+                        "packets": worker.packets,
+                        "bytes": worker.bytes,
+                        "restarts": worker.restarts,
+                    }
+                    for worker in usage.workers
+                ],
+                "ports_in_use": usage.ports_in_use,
+                "ports_free": usage.ports_free,
+            },
+            "mesh": {
+                "bytes_sent": self.mesh.bytes_sent,
+                "bytes_received": self.mesh.bytes_received,
+            },
+            "uptime": round(self.clock.monotonic() - self.started_at, 3),
+        }
+
+    async def peers(self) -> list[JsonObject]:
+        """Nodes this one knows, by link or by the DHT's table."""
+        known: dict[NodeId, JsonObject] = {}
+        for contact in self.directory.contacts():
+            known[contact.node] = {
+                "node_id": contact.node.text,
+                "address": str(contact.endpoint),
+                "linked": False,
+                "rtt": contact.rtt,
+                "last_heard": round(contact.last_heard, 3),
+            }
+        for link in self.links.peers():
+            entry = known.setdefault(
+                link.node, {"node_id": link.node.text, "rtt": None, "last_heard": None}
+            )
+            entry["linked"] = True
+            entry["address"] = None if link.endpoint is None else str(link.endpoint)
+            entry["rtt"] = link.rtt if link.rtt is not None else entry["rtt"]
+            entry["software"] = link.software
+        return list(known.values())
+
+    async def resolve(self, uri: str) -> JsonObject:
+        """Where a dialled target leads."""
+        target = self.reader.classify(self._dialled(uri), may_leave=True)
+        answer: JsonObject = {"target": uri, "kind": _kind(target), "nodes": []}
+        match target:
+            case Refusal(status, text):
+                return answer | {"status": status, "reason": text}
+            case ServiceTarget() | LocalTarget():
+                own = {
+                    "node_id": self.node_id.text,
+                    "addresses": [str(endpoint) for endpoint in self.own_endpoints],
+                }
+                return answer | {"nodes": [own], "status": 200, "reason": "this node"}
+        located = await self.locator.locate(target)
+        if not isinstance(located, Located):
+            return answer | {"status": located.status, "reason": located.text}
+        answer["nodes"] = [
+            {
+                "node_id": attempt.node.text,
+                "addresses": [str(hint) for hint in attempt.hints],
+            }
+            for attempt in located.attempts
+        ]
+        return answer | {"status": 200, "reason": "found in the network"}
+
+    def _dialled(self, text: str) -> Uri:
+        """What a person typed, as a phone of this node would send it."""
+        plain = text.strip().replace(" ", "")
+        if not plain.startswith(("sip:", "sips:", "tel:")):
+            plain = f"sip:{plain}" if "@" in plain else f"sip:{plain}@{self.names.key_name}"
+        try:
+            return Uri.parse(plain)
+        except SipParseError as error:
+            raise RefusedError(
+                f"{text!r} cannot be dialled: give a number, a login or user@domain", 400
+            ) from error
+
+    # Users
+
+    async def users_list(self) -> list[JsonObject]:
+        """All users."""
+        return [
+            {
+                "login": account.login,
+                "number": account.number,
+                "extension": account.extension,
+                "name": account.name,
+                "devices": len(self.registrar.bindings(account.login, now=self.clock.unix())),
+            }
+            for account in sorted(self.accounts, key=lambda account: account.login)
+        ]
+
+    async def user_show(self, login: str) -> JsonObject:
+        """One user's sheet and devices."""
+        account = self._account(login)
+        devices = [
+            {
+                "uri": binding.uri,
+                "transport": binding.flow.transport,
+                "address": str(binding.flow.remote),
+                "connected": binding.is_connected,
+                "user_agent": binding.user_agent,
+                "expires": round(binding.expires_at - self.clock.unix()),
+            }
+            for binding in self.registrar.bindings(account.login, now=self.clock.unix())
+        ]
+        return self._sheet(account) | {"devices": devices}
+
+    async def user_add(
+        self,
+        login: str,
+        *,
+        password: str | None = None,
+        extension: str | None = None,
+        name: str | None = None,
+    ) -> JsonObject:
+        """Make a user; its number is computed before the answer."""
+        wanted = WantedAccount(login=login, password=password, extension=extension, name=name or "")
+        try:
+            made = (await self.keeper.add([wanted]))[0]
+        except (AccountError, StorageError) as error:
+            raise RefusedError(str(error)) from error
+        with contextlib.suppress(StorageError):  # the account works; its number follows
+            await self.keeper.number_of(login)
+        return self._sheet(self._account(login), made.password)
+
+    async def user_passwd(self, login: str, *, password: str | None = None) -> JsonObject:
+        """Give a user a new password."""
+        self._account(login)
+        try:
+            made = await self.keeper.set_password(login, password)
+        except (AccountError, StorageError) as error:
+            raise RefusedError(str(error)) from error
+        return self._sheet(made.account, made.password)
+
+    async def user_remove(self, login: str) -> None:
+        """Remove a user, its registrations, its calls and what was published for it."""
+        account = self._account(login)
+        try:
+            await self.keeper.remove(account.login)
+        except (ConfigError, StorageError) as error:
+            raise RefusedError(str(error)) from error
+        if self.edge is not None:
+            self.edge.end_account(account.login)
+
+    def _account(self, login: str) -> Account:
+        account = self.accounts.by_login(login)
+        if account is None:
+            raise RefusedError(
+                f"no account {login!r} here; `ringmesh user list` shows which there are", 404
+            )
+        return account
+
+    def _sheet(self, account: Account, password: str | None = None) -> JsonObject:
+        return AccountSheet(
+            login=account.login,
+            served=self.served_at,
+            number=account.number,
+            extension=account.extension,
+            name=account.name,
+            password=password,
+        ).as_json()
+
+    # Calls
+
+    async def calls(self) -> list[JsonObject]:
+        """Calls under way."""
+        found = [] if self.edge is None else self.edge.calls()
+        return [
+            {
+                "id": call.id,
+                "from": call.caller,
+                "to": call.target,
+                "state": call.state,
+                "since": round(call.since, 3),
+                "peer": None if call.peer is None else call.peer.text,
+            }
+            for call in found
+        ]
+
+    async def hangup(self, call: str) -> int:
+        """End one call by its id, or all of them with `all`."""
+        ended = 0 if self.edge is None else self.edge.hang_up(call)
+        if not ended and call != "all":
+            raise RefusedError(
+                f"no call {call!r} is under way; `ringmesh call list` shows which are", 404
+            )
+        return ended
+
+
+def _kind(target: Target) -> str:
+    match target:
+        case ServiceTarget():
+            return "service"
+        case LocalTarget():
+            return "local"
+        case NumberTarget():
+            return "number"
+        case KeyTarget():
+            return "key"
+        case DomainTarget():
+            return "domain"
+        case Refusal():
+            return "none"

@@ -1,0 +1,376 @@
+"""The node: every part made, joined, started and stopped (`node.process` runs it)."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import structlog
+
+from dht.directory import Directory
+from dht.finder import Found
+from dht.record import Kind
+from dht.scope import may_try
+from federation.domain_proof import DnsResolver, DomainProof
+from federation.mesh import MeshSocket
+from federation.model.address import Endpoint
+from federation.model.clocks import SystemClock, SystemEntropy
+from federation.model.errors import ConfigError
+from federation.model.identity import NodeId
+from federation.peers import Links
+from federation.ports import LinkReceiver
+from media_relay.config import RelayConfig
+from media_relay.errors import NoCapacity
+from media_relay.pool import RelayPool
+from media_relay.reports import RelayEvent, WorkerLost, WorkerRestarted
+from node.accounts.book import AccountBook
+from node.accounts.keeper import AccountKeeper
+from node.accounts.login import Reserved
+from node.addresses import listen_hosts, own_addresses, resolve_targets
+from node.answers import Answers
+from node.config import Config
+from node.control import JsonObject
+from node.discovery import Discovery
+from node.edge.edge import Edge, EdgeParts
+from node.edge.token import SECRET_BYTES
+from node.edge.vouching import NumberChecks, Voucher
+from node.loaded import Loaded
+from node.names import OwnNames
+from node.process import Identity
+from node.publication import Publication
+from node.routing import Locator, TargetReader
+from node.sheet import ServedAt
+from node.sip.digest import DigestAuthenticator
+from node.sip.flow import Flow
+from node.sip.registrar import Registrar
+from node.sip.transports.sockets import ListenError, SipTransports
+from node.software import SOFTWARE
+from node.state import StateFolder
+from node.storage.bindings import BindingStore
+from node.storage.call_records import CallRecords
+from node.storage.database import Database
+from node.storage.dialogs import DialogStore
+from node.storage.pins import PinBook
+from node.storage.storage import Storage
+from node.storage.verified_numbers import VerifiedNumbers
+
+log = structlog.get_logger("node")
+
+ADDRESS_INTERVAL = 30.0
+"Seconds between two looks at which addresses this machine has."
+
+
+class Node(Answers):
+    """One running node. What people ask of it is answered by `Answers`."""
+
+    def __init__(self, config: Config, state: StateFolder, identity: Identity) -> None:
+        self._config = config
+        self._state = state
+        self._key = identity.key
+        self._nonce = identity.nonce
+        self._clock = SystemClock()
+        self._entropy = SystemEntropy()
+        self._stack = contextlib.AsyncExitStack()
+        self._failure: asyncio.Future[str] | None = None
+
+    # Life
+
+    async def start(self) -> None:
+        """Bind, load, join; on return calls are taken.
+
+        Raises:
+            RingmeshError: a person must change something; everything opened is closed again.
+        """
+        self._failure = asyncio.get_running_loop().create_future()
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        self.ready = True
+
+    async def stop(self) -> None:
+        """End calls, tell peers, close everything."""
+        self.ready = False
+        try:
+            if self.edge is not None:
+                await self.edge.drain()
+        finally:
+            await self._stack.aclose()
+
+    async def failed(self) -> str:
+        """Return, with a sentence, only if the node cannot go on."""
+        assert self._failure is not None
+        return await self._failure
+
+    def served(self) -> JsonObject:
+        """Where accounts are reached, for commands while the node is stopped."""
+        return self.served_at.as_json()
+
+    # Start, part by part; each part is closed in the opposite order
+
+    async def _start(self) -> None:
+        config = self._config
+        addresses = own_addresses(config.listen)
+        self.names = OwnNames(
+            self._key.id,
+            domains=config.domains,
+            addresses=addresses,
+            sip_port=config.sip_port,
+        )
+        self.node_id = self._key.id
+        self.started_at = self._clock.monotonic()
+        self.clock = self._clock
+        self.config = config
+        self.served_at = ServedAt.of(config, self._key.id)
+        self.own_endpoints = self._mesh_endpoints(addresses)
+        loaded = await self._open_storage()
+        await self._open_sockets()
+        await self._open_relay()
+        self._open_mesh()
+        self._open_edge(loaded)
+        await self._open_directory(loaded)
+
+    async def _open_storage(self) -> Loaded:
+        database = Database.open(self._state.path)
+        self._stack.callback(database.close)
+        loaded = Loaded.from_database(database, entropy=self._entropy, now=self._clock.unix())
+        self._storage = Storage(database)
+        self._storage.start()
+        self._stack.push_async_callback(self._storage.close)
+        self.accounts = AccountBook(loaded.accounts)
+        self._pins = PinBook(loaded.pins, self._storage)
+        self._verified = VerifiedNumbers(loaded.verified, self._storage)
+        self._bindings = BindingStore(self._storage)
+        self.registrar = Registrar()
+        self.registrar.restore(loaded.bindings, now=self._clock.unix())
+        self.keeper = AccountKeeper(
+            self.accounts,
+            self._storage,
+            clock=self._clock,
+            entropy=self._entropy,
+            domains=lambda: self.served_at.login_domains,
+            reserved=Reserved(emergency=frozenset(self._config.dialling.emergency_numbers)),
+        )
+        self._stack.push_async_callback(self.keeper.close)
+        return loaded
+
+    async def _open_sockets(self) -> None:
+        hosts = listen_hosts(self._config.listen)
+        self._transports = SipTransports(
+            on_data=self._on_sip, on_closed=self._on_flow_closed, clock=self._clock
+        )
+        try:
+            await self._transports.start(hosts, self._config.sip_port)
+        except ListenError as error:
+            if not error.is_in_use:
+                raise ConfigError(
+                    f"SIP port: {error.transport} {error.listen} cannot be bound "
+                    f"({error.strerror}); use an address of this machine with --listen"
+                ) from error
+            raise ConfigError(
+                f"SIP port: {error.transport} {error.listen} is in use by another program; "
+                "stop it, or choose other ports with --port-offset"
+            ) from error
+        self._stack.push_async_callback(self._transports.close)
+        self.mesh = MeshSocket(hosts, self._config.mesh_port)
+        await self.mesh.start()
+        self._stack.callback(self.mesh.close)
+
+    async def _open_relay(self) -> None:
+        media = self._config.media
+        settings: dict[str, Any] = {"workers": media.workers} if media.workers else {}
+        self.relay = RelayPool(
+            RelayConfig(
+                lowest_port=media.first_port + media.first_port % 2,
+                highest_port=media.last_port - (media.last_port + 1) % 2,
+                leg_hosts=listen_hosts(self._config.listen),
+                **settings,
+            ),
+            clock=self._clock,
+            entropy=self._entropy,
+            on_event=self._on_relay_event,
+        )
+        try:
+            await self.relay.start()
+        except NoCapacity as error:
+            raise ConfigError(f"media relay: {error}") from error
+        self._stack.push_async_callback(self.relay.close)
+
+    def _open_mesh(self) -> None:
+        config = self._config
+        self.directory = Directory(
+            key=self._key,
+            nonce=self._nonce,
+            network=config.net,
+            send=self.mesh.send,
+            own_endpoints=lambda: self.own_endpoints,
+            clock=self._clock,
+            entropy=self._entropy,
+            cache=self._state.peer_cache,
+        )
+        self.mesh.on_dht = self.directory.datagram_received
+        self._receiver = _Receiver()
+        self.links = Links(
+            key=self._key,
+            network=config.net,
+            mesh=self.mesh,
+            addresses=self._addresses_of,
+            receiver=self._receiver,
+            clock=self._clock,
+            entropy=self._entropy,
+            domains=lambda: config.domains,
+            software=SOFTWARE,
+        )
+        self.prover = DomainProof(
+            identify=self.links.identify, clock=self._clock, resolver=DnsResolver()
+        )
+        self._stack.push_async_callback(self.prover.close)
+
+    def _open_edge(self, loaded: Loaded) -> None:
+        checks = NumberChecks(self._clock, self._verified)
+        self._stack.callback(checks.close)
+        self.locator = Locator(
+            self._key.id, self.directory, self._pins, self.prover.prove, self._clock
+        )
+        self.reader = TargetReader(
+            self.names,
+            self.accounts,
+            emergency=frozenset(self._config.dialling.emergency_numbers),
+        )
+        voucher = Voucher(
+            self._key,
+            self._config.net,
+            self._clock,
+            checks,
+            own_domain=lambda: next(iter(self._config.domains), self.names.key_name),
+            proven=self.prover.cached,
+        )
+        self.edge = Edge(
+            EdgeParts(
+                node=self._key.id,
+                names=self.names,
+                token_secret=loaded.route_secret,
+                wires=self._transports,
+                links=self.links,
+                relay=self.relay,
+                accounts=self.accounts,
+                digest=DigestAuthenticator(
+                    self.accounts.credential,
+                    secret=self._entropy.token(SECRET_BYTES),
+                    entropy=self._entropy,
+                ),
+                registrar=self.registrar,
+                reader=self.reader,
+                locator=self.locator,
+                voucher=voucher,
+                store_bindings=self._bindings.apply,
+                dialogs=DialogStore(self._storage),
+                records=CallRecords(self._storage),
+                clock=self._clock,
+                entropy=self._entropy,
+            )
+        )
+        self._receiver.target = self.edge.inbound
+        self._stack.push_async_callback(self.edge.close)
+        self._stack.push_async_callback(self.links.drain)
+        self.edge.start(loaded.dialogs)
+
+    async def _open_directory(self, loaded: Loaded) -> None:
+        for account, number in loaded.verified:
+            self.directory.trust_number(number, account)
+        await self.directory.start()
+        self._stack.push_async_callback(self.directory.close)
+        Publication(self.accounts, self.directory).start()
+        for domain in self._config.domains:
+            self.directory.publish_domain(domain, (self._key.id,))
+        self.keeper.start()
+        await self._stack.enter_async_context(self._company())
+
+    @contextlib.asynccontextmanager
+    async def _company(self) -> AsyncIterator[None]:
+        """Looks for other nodes while the node runs; none of it holds the start up."""
+        tasks = [asyncio.create_task(self._join()), asyncio.create_task(self._follow_addresses())]
+        if self._config.mesh.mdns:
+            tasks.append(asyncio.create_task(self._discover()))
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _join(self) -> None:
+        endpoints, complaints = await resolve_targets(self._config.mesh.join)
+        for complaint in complaints:
+            log.warning("join_unknown", reason=complaint)
+        if endpoints:
+            known = await self.directory.join(endpoints)
+            log.info("joined", asked=len(endpoints), known=known)
+
+    async def _discover(self) -> None:
+        discovery = Discovery(
+            node=self._key.id,
+            network=self._config.net,
+            port=self._config.mesh_port,
+            addresses=self.served_at.addresses,
+            on_found=self._on_found,
+        )
+        try:
+            await discovery.start()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await discovery.close()
+
+    async def _follow_addresses(self) -> None:
+        """Notice when this machine gets other addresses."""
+        while True:
+            await asyncio.sleep(ADDRESS_INTERVAL)
+            addresses = await asyncio.to_thread(own_addresses, self._config.listen)
+            endpoints = self._mesh_endpoints(addresses)
+            if endpoints != self.own_endpoints:
+                log.info("addresses_changed", addresses=", ".join(addresses))
+                self.own_endpoints = endpoints
+                self.names.set_addresses(addresses)
+                self.served_at = ServedAt.of(self._config, self._key.id)
+
+    # What the parts ask and tell
+
+    def _mesh_endpoints(self, addresses: Sequence[str]) -> tuple[Endpoint, ...]:
+        return tuple(Endpoint(address, self._config.mesh_port) for address in addresses)
+
+    async def _addresses_of(self, node: NodeId) -> Sequence[Endpoint]:
+        found = await self.directory.find(Kind.ADDRESS, node, "")
+        payload = found.records[0].address if isinstance(found, Found) else None
+        if payload is None:
+            return ()
+        return [end for end in payload.endpoints if may_try(end, self.own_endpoints)]
+
+    def _on_found(self, node: NodeId, endpoints: tuple[Endpoint, ...]) -> None:
+        for endpoint in endpoints:
+            if may_try(endpoint, self.own_endpoints):
+                self.directory.add_candidate(endpoint)
+
+    def _on_sip(self, data: bytes, flow: Flow) -> None:
+        if self.edge is not None:
+            self.edge.receive(data, flow)
+
+    def _on_flow_closed(self, flow: Flow) -> None:
+        if self.edge is not None:
+            self.edge.flow_closed(flow)
+
+    def _on_relay_event(self, event: RelayEvent) -> None:
+        match event:
+            case WorkerLost(worker=worker, reason=reason, sessions=sessions):
+                log.error("relay_worker_lost", worker=worker, reason=reason, sessions=sessions)
+            case WorkerRestarted(worker=worker, seconds=seconds, sessions=sessions):
+                log.info("relay_worker_back", worker=worker, after=seconds, sessions=sessions)
+
+
+class _Receiver:
+    """Stands in for the edge while links are made before it."""
+
+    target: LinkReceiver
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.target, name)

@@ -1,0 +1,1 @@
+"""The SIP edge: a dialog-aware record-routing proxy between phones, and phones and nodes."""

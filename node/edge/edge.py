@@ -1,0 +1,365 @@
+"""The edge as the node uses it: built of its parts, fed by transports and links."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from federation.model.clocks import Clock, Entropy, Monotonic, UnixTime
+from federation.model.identity import NodeId
+from node.accounts.book import AccountBook
+from node.edge.branches import MeshBranch, PhoneClients
+from node.edge.calls import Calls
+from node.edge.context import RequestContext
+from node.edge.dialog import DialogSet, DialogState, DialogTable, NodeSide, PhoneSide
+from node.edge.echo import EchoService
+from node.edge.ending import Endings
+from node.edge.forward import Forwarder
+from node.edge.hub import Hub, NodeLinks, Relay, Wires
+from node.edge.inbound import Inbound
+from node.edge.indialog import InDialog
+from node.edge.ingress import Ingress
+from node.edge.memory import StoredDialogError, pack_dialog, unpack_dialog
+from node.edge.registration import Registrations
+from node.edge.token import RouteTokens
+from node.edge.vouching import Voucher
+from node.edge.watch import INTERVAL, Watch
+from node.names import OwnNames
+from node.routing import Locator, TargetReader
+from node.sip.binding import BindingChange
+from node.sip.digest import DigestAuthenticator
+from node.sip.effects import (
+    AckArrived,
+    CancelArrived,
+    ClientFailed,
+    ClientKey,
+    ClientTimedOut,
+    Effect,
+    Malformed,
+    RequestArrived,
+    ResponseArrived,
+    Send,
+    ServerKey,
+    StrayResponse,
+    TransactionEnded,
+)
+from node.sip.flow import Flow
+from node.sip.registrar import Registrar
+from node.sip.transaction import TransactionLayer
+from node.storage.call_records import CallRecord, CallRecords
+from node.storage.dialogs import DialogStore
+
+DRAIN_WAIT = 2.0
+"Seconds to wait for the answers to our BYEs and `bye` frames."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeParts:
+    """What the edge is built with."""
+
+    node: NodeId
+    names: OwnNames
+    token_secret: bytes
+    wires: Wires
+    links: NodeLinks
+    relay: Relay
+    accounts: AccountBook
+    digest: DigestAuthenticator
+    registrar: Registrar
+    reader: TargetReader
+    locator: Locator
+    voucher: Voucher
+    store_bindings: Callable[[Iterable[BindingChange]], None]
+    dialogs: DialogStore
+    records: CallRecords
+    clock: Clock
+    entropy: Entropy
+
+
+@dataclass(frozen=True, slots=True)
+class CallInfo:
+    """One call under way, for people."""
+
+    id: str
+    caller: str
+    target: str
+    state: str
+    since: float
+    peer: NodeId | None
+
+
+class Edge:
+    """Carries SIP between phones, and between phones and other nodes."""
+
+    def __init__(self, parts: EdgeParts) -> None:
+        self._parts = parts
+        layer = TransactionLayer(entropy=parts.entropy)
+        tokens = RouteTokens(parts.token_secret)
+        self._hub = hub = Hub(
+            node=parts.node,
+            names=parts.names,
+            forwarder=Forwarder(parts.node, parts.names, tokens, parts.entropy),
+            layer=layer,
+            wires=parts.wires,
+            links=parts.links,
+            relay=parts.relay,
+            dialogs=DialogTable(),
+            clock=parts.clock,
+            entropy=parts.entropy,
+            carry_out=self._carry_out,
+        )
+        self._clients = PhoneClients()
+        self._endings = hub.endings = Endings(hub, self._clients, self._forgotten)
+        hub.on_confirmed = self._confirmed
+        pending: dict[bytes, MeshBranch] = {}
+        self._echo = EchoService(hub)
+        self._calls = Calls(
+            hub=hub,
+            clients=self._clients,
+            pending=pending,
+            reader=parts.reader,
+            locator=parts.locator,
+            registrar=parts.registrar,
+            voucher=parts.voucher,
+            echo=self._echo,
+        )
+        in_dialog = InDialog(hub, self._clients, pending, parts.registrar, self._echo)
+        self._registrations = Registrations(
+            hub, parts.accounts, parts.digest, parts.registrar, parts.store_bindings
+        )
+        self._contexts: dict[ServerKey, RequestContext] = {}
+        self._ingress = Ingress(
+            hub,
+            parts.accounts,
+            parts.digest,
+            self._registrations,
+            self._calls,
+            in_dialog,
+            self._contexts,
+        )
+        self.inbound = Inbound(hub, self._calls, in_dialog, parts.voucher, pending)
+        self._watch = Watch(hub)
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due: Monotonic | None = None
+        self._tick: asyncio.TimerHandle | None = None
+
+    # Life
+
+    def start(self, stored: Mapping[str, bytes]) -> None:
+        """Begin; calls that a crash left open (`stored`) are ended."""
+        self._tick = self._hub.later(INTERVAL, self._on_tick)
+        for row_id, data in stored.items():
+            self._parts.dialogs.remove(row_id)
+            try:
+                group = unpack_dialog(
+                    data,
+                    self._hub.dialogs.new_id(),
+                    now=self._hub.now(),
+                    unix=self._hub.clock.unix(),
+                )
+            except StoredDialogError as error:
+                self._hub.log.warning("stored_dialog_unreadable", reason=str(error))
+                continue
+            self._endings.hang_up(group, "the node was restarted")
+
+    async def drain(self) -> None:
+        """End every call, and wait a moment for those who are told."""
+        for group in self._hub.dialogs:
+            self._endings.hang_up(group, "the node is shutting down")
+        for _ in range(int(DRAIN_WAIT / 0.05)):
+            if self._endings.waiting == 0 and self._hub.layer.usage.unanswered == 0:
+                return
+            await asyncio.sleep(0.05)
+
+    async def close(self) -> None:
+        """Stop timers and tasks."""
+        for timer in (self._timer, self._tick):
+            if timer is not None:
+                timer.cancel()
+        tasks = list(self._hub.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # From the transports
+
+    def receive(self, data: bytes, flow: Flow) -> None:
+        """A message arrived from a phone or from plain SIP."""
+        now = self._hub.now()
+        self._carry_out(self._hub.layer.receive_data(data, flow, now=now))
+
+    def flow_closed(self, flow: Flow) -> None:
+        """A connection ended, or could not be made."""
+        self._registrations.flow_closed(flow)
+        self._carry_out(self._hub.layer.flow_failed(flow, now=self._hub.now()))
+
+    # For people
+
+    def calls(self) -> list[CallInfo]:
+        """Every call under way."""
+        now, found = self._hub.clock.unix(), []
+        for group in self._hub.dialogs:
+            if group.method == "INVITE":
+                dialog = group.confirmed
+                since = group.created_at
+                if dialog is not None and dialog.answered_at is not None:
+                    since = dialog.answered_at
+                state = "up" if dialog is not None else "ringing"
+                found.append(
+                    CallInfo(
+                        str(group.id),
+                        _name_of(group),
+                        _plain(group.to_value),
+                        state,
+                        now - since,
+                        group.peer,
+                    )
+                )
+        return found
+
+    def hang_up(self, call: str) -> int:
+        """End one call by its id, or `all`; how many were ended."""
+        chosen = [
+            group
+            for group in self._hub.dialogs
+            if group.method == "INVITE" and call in ("all", str(group.id))
+        ]
+        for group in chosen:
+            self._endings.hang_up(group, "ended by the operator")
+        return len(chosen)
+
+    def end_account(self, login: str) -> None:
+        """An account was removed: its registrations and its calls end."""
+        self._parts.store_bindings(self._parts.registrar.remove(login))
+        for group in self._hub.dialogs:
+            sides = [group.caller, *(dialog.callee for dialog in group.dialogs.values())]
+            if any(isinstance(side, PhoneSide) and side.login == login for side in sides):
+                self._endings.hang_up(group, "the account was removed")
+
+    def peer_gone(self, node: NodeId) -> int:
+        """How many calls go to a node that no link reaches."""
+        return sum(
+            isinstance(side, NodeSide) and side.node == node
+            for group in self._hub.dialogs
+            for side in (group.caller, *(d.callee for d in group.dialogs.values()))
+        )
+
+    @property
+    def leftovers(self) -> dict[str, int]:
+        """What is held now; all zero some time after the last call. For tests and metrics."""
+        usage = self._hub.layer.usage
+        return {
+            "dialog_sets": len(self._hub.dialogs),
+            "clients": len(self._clients),
+            "contexts": len(self._contexts) + len(self._calls.contexts),
+            "unanswered": usage.unanswered,
+            "requests": usage.requests,
+        }
+
+    # Inside
+
+    def _carry_out(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(data=data, flow=flow):
+                    self._hub.wires.send(data, flow)
+                case RequestArrived():
+                    self._ingress.request(effect)
+                case ResponseArrived(key=key, response=response):
+                    branch = self._clients.get(key)
+                    if branch is not None:
+                        branch.on_response(response)
+                case AckArrived():
+                    self._ingress.ack(effect)
+                case CancelArrived():
+                    self._ingress.cancel(effect)
+                case ClientTimedOut(key=key):
+                    branch = self._clients.get(key)
+                    if branch is not None:
+                        branch.on_timeout()
+                case ClientFailed(key=key):
+                    branch = self._clients.get(key)
+                    if branch is not None:
+                        branch.on_failure()
+                case TransactionEnded(key=key):
+                    self._clients.forget(ClientKey(key))
+                    self._contexts.pop(ServerKey(key), None)
+                case Malformed(flow=flow, reason=reason):
+                    self._hub.log.debug("malformed", source=str(flow.remote), reason=reason)
+                case StrayResponse():
+                    pass  # its transaction is gone; anchored calls have no stateless way on
+        self._arm()
+
+    def _arm(self) -> None:
+        due = self._hub.layer.next_timer()
+        if due == self._timer_due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_due = due
+        if due is not None:
+            delay = max(0.0, due - self._hub.now())
+            self._timer = self._hub.later(delay + 0.001, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = self._timer_due = None
+        self._carry_out(self._hub.layer.handle_timer(now=self._hub.now()))
+
+    def _on_tick(self) -> None:
+        self._tick = self._hub.later(INTERVAL, self._on_tick)
+        self._watch.look()
+        self._registrations.sweep()
+
+    def _confirmed(self, group: DialogSet) -> None:
+        """Keep what a start after a crash needs to end the call."""
+        dialog = group.confirmed
+        if dialog is not None and group.method == "INVITE":
+            self._parts.dialogs.put(str(group.id), pack_dialog(dialog))
+
+    def _forgotten(self, group: DialogSet, reason: str) -> None:
+        if group.method != "INVITE":
+            return
+        self._echo.forget(group.id)
+        answered = [d for d in group.dialogs.values() if d.state is not DialogState.EARLY]
+        if answered:
+            self._parts.dialogs.remove(str(group.id))
+        status = 200 if answered else _status_in(reason)
+        self._parts.records.add(
+            CallRecord(
+                id=f"{int(group.created_at * 1000):x}-{group.id}",
+                call_id=group.call_id,
+                caller=_name_of(group),
+                target=_plain(group.to_value),
+                account=_login_of(group),
+                peer=None if group.peer is None else group.peer.text,
+                started_at=group.created_at,
+                answered_at=answered[0].answered_at if answered else None,
+                ended_at=UnixTime(self._hub.clock.unix()),
+                status=status,
+                reason=reason[:200],
+            )
+        )
+
+
+def _name_of(group: DialogSet) -> str:
+    for dialog in group.dialogs.values():
+        return _plain(dialog.shown_from)
+    return _plain(group.from_value)
+
+
+def _plain(value: str) -> str:
+    """The URI of a From or To value, without scheme."""
+    inside = value.partition("<")[2].partition(">")[0] or value
+    return inside.partition(";")[0].removeprefix("sip:")[:500]
+
+
+def _login_of(group: DialogSet) -> str | None:
+    for side in (group.caller, *(dialog.callee for dialog in group.dialogs.values())):
+        if isinstance(side, PhoneSide):
+            return side.login
+    return None
+
+
+def _status_in(reason: str) -> int:
+    head = reason.partition(" ")[0]
+    return int(head) if head.isdigit() and len(head) == 3 else 487

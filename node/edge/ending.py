@@ -1,0 +1,159 @@
+"""How calls end that no phone ended: on command, at drain, with dead media or a dead peer.
+
+The edge speaks for the far party: it sends BYE to its own phones and a `bye` frame to the other
+node, frees the media and writes the call record. Nothing is done twice.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from federation.messages import Bye
+from federation.model.identity import NodeId
+from node.edge.branches import PhoneBranch, PhoneClients
+from node.edge.dialog import Dialog, DialogSet, DialogState, NodeSide, PhoneSide
+from node.edge.forward import MAX_FORWARDS
+from node.edge.hub import Hub
+from node.edge.replies import reason_header
+from node.sip.errors import SipParseError
+from node.sip.message import Request, Response
+from node.sip.uri import Uri
+
+BYE_FRAME_TIMEOUT = 2.0
+"Seconds to wait for the other node's answer to a `bye` frame."
+
+
+@dataclass(slots=True)
+class Endings:
+    """Ends dialog sets and forgets them."""
+
+    hub: Hub
+    clients: PhoneClients
+    on_forgotten: Callable[[DialogSet, str], None] = lambda group, reason: None
+    "Told once for each set: writes its record and deletes what was stored."
+    waiting: int = 0
+    "BYEs and `bye` frames not yet answered; drain waits for them."
+    _branch: int = field(default=-1)
+
+    def forget(self, group: DialogSet, reason: str) -> None:
+        """Drop a set whose dialogs ended by themselves, and free its media."""
+        if group.ended:
+            return
+        group.ended = True
+        self.hub.dialogs.remove(group)
+        if group.media is not None:
+            group.media.close()
+        self.on_forgotten(group, reason)
+
+    def hang_up(self, group: DialogSet, reason: str, *, spare: NodeId | None = None) -> None:
+        """End a set from the middle; `spare` names a node that knows already."""
+        if group.ended:
+            return
+        if group.abort is not None and group.confirmed is None:
+            group.abort()
+        for dialog in group.dialogs.values():
+            if dialog.state is DialogState.CONFIRMED:
+                self._end_dialog(dialog, reason, spare)
+        self.forget(group, reason)
+
+    def hang_up_callee(self, dialog: Dialog, reason: str) -> None:
+        """End one answer that is not passed on: its ACK, then BYE, to the callee alone."""
+        match dialog.callee:
+            case PhoneSide() as phone:
+                self._ack(dialog, phone)
+                self._bye(dialog, phone, to_caller=False, reason=reason)
+            case NodeSide(node=node):
+                self._bye_frame(dialog, node, node_is_caller=False, reason=reason)
+        dialog.state = DialogState.ENDING
+
+    def _end_dialog(self, dialog: Dialog, reason: str, spare: NodeId | None) -> None:
+        dialog.state = DialogState.ENDING
+        for of_caller in (True, False):
+            match dialog.side(of_caller=of_caller):
+                case PhoneSide() as phone:
+                    self._bye(dialog, phone, to_caller=of_caller, reason=reason)
+                case NodeSide(node=node) if node != spare:
+                    self._bye_frame(dialog, node, node_is_caller=of_caller, reason=reason)
+
+    def _ack(self, dialog: Dialog, phone: PhoneSide) -> None:
+        request = self._compose("ACK", dialog, phone, to_caller=False, number=dialog.caller_cseq)
+        if request is not None:
+            self.hub.forwarder.push_via(request, phone)
+            self.hub.send_stateless(request, phone.flow)
+
+    def _bye(self, dialog: Dialog, phone: PhoneSide, *, to_caller: bool, reason: str) -> None:
+        number = (dialog.callee_cseq if to_caller else dialog.caller_cseq) + 1
+        dialog.note_cseq(number, by_caller=not to_caller)
+        request = self._compose("BYE", dialog, phone, to_caller=to_caller, number=number)
+        if request is None:
+            return
+        request.append("Reason", reason_header(480, reason))
+        self.hub.forwarder.push_via(request, phone)
+        self._branch -= 1
+        self.waiting += 1
+        owner = _ByeOwner(self)
+        PhoneBranch(self._branch, self.hub, self.clients, owner, request, phone.flow).start()
+
+    def _compose(
+        self, method: str, dialog: Dialog, phone: PhoneSide, *, to_caller: bool, number: int
+    ) -> Request | None:
+        """A request to one party in the name of the other."""
+        group = dialog.group
+        caller = f"{group.from_value if to_caller else dialog.shown_from};tag={group.caller_tag}"
+        callee = f"{group.to_value};tag={dialog.callee_tag}"
+        try:
+            target = Uri.parse(phone.contact)
+        except SipParseError:
+            return None
+        request = Request.create(
+            method,
+            target,
+            [
+                ("Max-Forwards", str(MAX_FORWARDS)),
+                ("From", callee if to_caller else caller),
+                ("To", caller if to_caller else callee),
+                ("Call-ID", group.call_id),
+                ("CSeq", f"{number} {method}"),
+            ],
+        )
+        for value in reversed(phone.routes):
+            request.prepend("Route", value)
+        return request
+
+    def _bye_frame(
+        self, dialog: Dialog, node: NodeId, *, node_is_caller: bool, reason: str
+    ) -> None:
+        group = dialog.group
+        ours, theirs = dialog.callee_tag, group.caller_tag
+        if not node_is_caller:
+            ours, theirs = theirs, ours
+        frame = Bye(
+            call_id=group.call_id, sender_tag=ours, receiver_tag=theirs, reason=reason[:120]
+        )
+        self.waiting += 1
+        self.hub.spawn(self._send_frame(node, frame))
+
+    async def _send_frame(self, node: NodeId, frame: Bye) -> None:
+        try:
+            await self.hub.links.send_bye(node, frame, timeout=BYE_FRAME_TIMEOUT)
+        finally:
+            self.waiting -= 1
+
+
+@dataclass(slots=True)
+class _ByeOwner:
+    """Waits for the answer to one BYE of ours."""
+
+    endings: Endings
+    answered: bool = False
+
+    def on_response(self, branch: int, response: Response, legs: object, peer_ip: str) -> None:
+        if response.status >= 200:
+            self._done()
+
+    def on_failure(self, branch: int, status: int, reason: str) -> None:
+        self._done()
+
+    def _done(self) -> None:
+        if not self.answered:
+            self.answered = True
+            self.endings.waiting -= 1

@@ -1,0 +1,148 @@
+"""What changes in a request on its way through the edge (RFC 3261 16.4 and 16.6).
+
+Nothing else is touched: the message goes on byte for byte.
+"""
+
+from federation.model.clocks import Entropy
+from federation.model.identity import NodeId
+from node.edge.dialog import NodeSide, PhoneSide, ServiceSide, Side
+from node.edge.token import MESH_SIDE, PHONE_SIDE, RouteTokens
+from node.names import OwnNames
+from node.sip.flow import Flow
+from node.sip.headers import NameAddr
+from node.sip.message import Request, Response
+
+MAX_FORWARDS = 70
+BRANCH_COOKIE = "z9hG4bK"
+_BRANCH_BYTES = 12
+OWN_REALM_HEADERS = ("Proxy-Authorization", "Authorization")
+UNTRUSTED_IDENTITY = ("P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID")
+
+
+class Forwarder:
+    """Prepares requests for their next hop and takes our marks off responses."""
+
+    def __init__(
+        self, node: NodeId, names: OwnNames, tokens: RouteTokens, entropy: Entropy
+    ) -> None:
+        self._node = node
+        self._names = names
+        self._tokens = tokens
+        self._entropy = entropy
+
+    def strip_own_routes(self, request: Request) -> bool:
+        """Take our own Route values off the top; `True` if one was a token of this call."""
+        shown = False
+        while (top := request.values("Route")[:1]) != []:
+            uri = NameAddr.parse(top[0]).uri
+            ours = self._tokens.is_ours(uri, request.call_id)
+            if not ours and not self._names.is_own(uri.host or "", uri.port):
+                break
+            shown = shown or ours
+            request.pop_first_value("Route")
+        return shown
+
+    def repair_strict_route(self, request: Request) -> None:
+        """Undo what a strict router did: our token in the Request-URI (16.4)."""
+        uri = request.uri
+        if uri.user and self._tokens.is_ours(uri, request.call_id):
+            routes = request.values("Route")
+            if routes:
+                last = routes.pop()
+                request.remove("Route")
+                for value in reversed(routes):
+                    request.prepend("Route", value)
+                request.uri = NameAddr.parse(last).uri
+
+    def routes_before_ours(self, response: Response) -> list[str]:
+        """The route set between us and the callee's phone, nearest to us first."""
+        before: list[str] = []
+        for value in response.values("Record-Route"):
+            if self._tokens.is_ours(NameAddr.parse(value).uri, response.call_id):
+                break
+            before.insert(0, value)
+        return before
+
+    def onward(self, request: Request, *, drop_identity: bool) -> Request:
+        """A copy for the next hop with Max-Forwards counted down (16.6 steps 1 and 3)."""
+        copy = request.copy()
+        hops = request.max_forwards
+        copy.set("Max-Forwards", str(MAX_FORWARDS if hops is None else hops - 1))
+        if drop_identity:
+            for name in UNTRUSTED_IDENTITY:
+                copy.remove(name)
+        return copy
+
+    def record_route(self, request: Request, sender: Side, receiver: Side) -> None:
+        """Put us into the dialog's route set, twice where the two sides differ (RFC 5658)."""
+        call_id = request.call_id
+        inward, outward = self._route_uri(sender, call_id), self._route_uri(receiver, call_id)
+        if inward is not None:
+            request.prepend("Record-Route", f"<{inward}>")
+        if outward is not None and outward != inward:
+            request.prepend("Record-Route", f"<{outward}>")
+
+    def push_via(self, request: Request, receiver: Side) -> None:
+        """Add our Via with a fresh branch."""
+        request.prepend("Via", self.via(receiver, self.new_branch()))
+
+    def via(self, receiver: Side, branch: str) -> str:
+        """Our Via value towards one side."""
+        match receiver:
+            case NodeSide():
+                return f"SIP/2.0/QUIC {self._node.key_name};branch={branch}"
+            case PhoneSide(flow=flow):
+                host = _bracketed(flow.local.host)
+                return (
+                    f"SIP/2.0/{flow.transport} {host}:{self._names.sip_port};rport;branch={branch}"
+                )
+            case ServiceSide():
+                return f"SIP/2.0/UDP {self._node.key_name};branch={branch}"
+
+    def new_branch(self) -> str:
+        """A branch parameter that no other transaction has."""
+        return BRANCH_COOKIE + self._entropy.token(_BRANCH_BYTES).hex()
+
+    def own_uri(self, flow: Flow) -> str:
+        """The host and port by which the far end of `flow` reaches this node."""
+        return f"{_bracketed(flow.local.host)}:{self._names.sip_port}"
+
+    def backward(self, response: Response, request: Request) -> Response:
+        """A response as the sender of `request` must see it: its own Vias, From and To.
+
+        The callee was shown another From; here the caller's own comes back.
+        """
+        copy = response.copy()
+        tag = response.to.tag
+        copy.remove("Via")
+        for value in reversed(request.get_all("Via")):
+            copy.prepend("Via", value)
+        copy.set("From", request.get("From") or "")
+        to_value = request.get("To") or ""
+        if tag is not None and request.to.tag is None:
+            to_value = f"{to_value};tag={tag}"
+        copy.set("To", to_value)
+        return copy
+
+    def _route_uri(self, side: Side, call_id: str) -> str | None:
+        match side:
+            case NodeSide():
+                token = self._tokens.issue(MESH_SIDE, call_id)
+                return f"sip:{token}@{self._node.key_name};transport=quic;lr"
+            case PhoneSide(flow=flow):
+                token = self._tokens.issue(PHONE_SIDE, call_id)
+                transport = (
+                    "" if flow.transport == "UDP" else f";transport={flow.transport.lower()}"
+                )
+                return f"sip:{token}@{self.own_uri(flow)}{transport};lr"
+            case ServiceSide():
+                return None
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def without_tag(value: NameAddr) -> str:
+    """A From or To value without its tag parameter."""
+    return str(value.without_param("tag"))

@@ -1,0 +1,193 @@
+"""What the parts of the edge share: its cores, its wires and its clock."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import structlog
+
+from federation.messages import Bye, Legs
+from federation.messages import Request as MeshRequest
+from federation.model.address import Endpoint
+from federation.model.clocks import Clock, Entropy, Monotonic
+from federation.model.identity import NodeId
+from federation.ports import ClientOwner, ServerTransaction
+from media_relay.session import RelaySession
+from node.edge.dialog import Dialog, DialogSet, DialogTable
+from node.edge.forward import Forwarder
+from node.names import OwnNames
+from node.sip.effects import Effect
+from node.sip.flow import Flow
+from node.sip.message import Request, Response
+from node.sip.transaction import TransactionLayer
+
+TRANSACTION_LIFE = 32.0
+"64*T1: how long a finished transaction may still be repeated, in seconds."
+
+
+class Wires(Protocol):
+    """Sends SIP to phones."""
+
+    def send(self, data: bytes, flow: Flow) -> None:
+        """Put a message on a flow; a flow that is gone is reported to whoever made the wires."""
+
+
+class MeshClient(Protocol):
+    """A transaction under way at another node."""
+
+    def cancel(self) -> None:
+        """Ask for its end."""
+
+
+class NodeLinks(Protocol):
+    """Carries SIP transactions to other nodes."""
+
+    def request(
+        self, node: NodeId, hints: Sequence[Endpoint], request: MeshRequest, owner: ClientOwner
+    ) -> MeshClient:
+        """Send a request; `owner` hears of its responses and its end."""
+
+    def send_ack(self, node: NodeId, hints: Sequence[Endpoint], request: MeshRequest) -> None:
+        """Send the ACK to a 2xx."""
+
+    async def send_bye(self, node: NodeId, bye: Bye, timeout: float = 2.0) -> bool:  # noqa: ASYNC109
+        """End a dialog at its other node; whether that was answered."""
+
+    def push_2xx(self, peer: NodeId, txn: bytes, sip: bytes, legs: Legs) -> None:
+        """Send a 2xx after the final response of its transaction."""
+
+    def is_linked(self, node: NodeId) -> bool:
+        """Whether a link to a node is up."""
+
+    def remote_ip(self, node: NodeId) -> str | None:
+        """Where the link to a node comes from; `None` without a link."""
+
+
+class Endings(Protocol):
+    """Ends calls (`node.edge.ending`)."""
+
+    def forget(self, group: DialogSet, reason: str) -> None:
+        """Drop a set that ended by itself."""
+
+    def hang_up(self, group: DialogSet, reason: str, *, spare: NodeId | None = None) -> None:
+        """End a set from the middle."""
+
+    def hang_up_callee(self, dialog: Dialog, reason: str) -> None:
+        """End an answer that is not passed on."""
+
+
+class Relay(Protocol):
+    """Opens relay sessions."""
+
+    def session(self, label: str) -> RelaySession:
+        """Begin a session; raises `NoCapacity`."""
+
+
+@dataclass(slots=True)
+class Hub:
+    """The edge's cores and wires, handed to each of its parts."""
+
+    node: NodeId
+    names: OwnNames
+    forwarder: Forwarder
+    layer: TransactionLayer
+    wires: Wires
+    links: NodeLinks
+    relay: Relay
+    dialogs: DialogTable
+    clock: Clock
+    entropy: Entropy
+    carry_out: Callable[[Iterable[Effect]], None]
+    "Does what the transaction layer asked for."
+    endings: Endings = field(init=False)
+    on_confirmed: Callable[[DialogSet], None] = lambda group: None
+    "Told when a set has its first confirmed dialog."
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    log: Any = field(default_factory=lambda: structlog.get_logger("edge"))
+
+    def now(self) -> Monotonic:
+        """The time for timers."""
+        return self.clock.monotonic()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` beside; it is cancelled when the edge closes."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def later(self, delay: float, action: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call `action` in `delay` seconds."""
+        return asyncio.get_running_loop().call_later(delay, action)
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.log.error("task_failed", task=task.get_name(), error=repr(error))
+
+    def send_stateless(self, request: Request, flow: Flow) -> None:
+        """Send a request without a transaction: the ACK to a 2xx."""
+        self.wires.send(request.encode(), flow)
+
+    def tag(self) -> str:
+        """A fresh tag (RFC 3261 19.3)."""
+        return self.entropy.token(8).hex()
+
+
+class Upstream(Protocol):
+    """Where a request came from, and its responses go."""
+
+    request: Request
+
+    @property
+    def legs(self) -> Legs:
+        """The legs that came with the request."""
+
+    def respond(self, response: Response, legs: Legs = ()) -> None:
+        """Send a response back; a final one ends the transaction."""
+
+
+@dataclass(slots=True)
+class PhoneUpstream:
+    """A server transaction of the SIP side."""
+
+    hub: Hub
+    key: Any
+    request: Request
+    flow: Flow
+
+    @property
+    def legs(self) -> Legs:
+        """Phones bring no legs."""
+        return ()
+
+    def respond(self, response: Response, legs: Legs = ()) -> None:
+        """Send a response back; phones know nothing of legs."""
+        self.hub.carry_out(self.hub.layer.respond(self.key, response, now=self.hub.now()))
+
+
+@dataclass(slots=True)
+class MeshUpstream:
+    """A server transaction that came over a link."""
+
+    hub: Hub
+    transaction: ServerTransaction
+    request: Request
+    answered: bool = False
+
+    @property
+    def legs(self) -> Legs:
+        """The legs that the other node brought."""
+        return self.transaction.request.legs
+
+    def respond(self, response: Response, legs: Legs = ()) -> None:
+        """Send a response back; after the final one, a further 2xx goes its own way."""
+        txn = self.transaction
+        data = response.encode()
+        if self.answered:
+            if response.status < 300:
+                self.hub.links.push_2xx(txn.peer, txn.request.txn, data, legs)
+            return
+        self.answered = response.status >= 200
+        txn.respond(data, legs, final=self.answered)

@@ -1,0 +1,234 @@
+"""Requests inside dialogs, and the ACK that completes an INVITE."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from federation.messages import Leg, Legs
+from federation.messages import Request as MeshRequest
+from federation.model.errors import PeerError
+from media_relay.errors import RelayError
+from node.edge.branches import (
+    TXN_BYTES,
+    Branch,
+    MeshBranch,
+    NodeAttempt,
+    PhoneBranch,
+    PhoneClients,
+)
+from node.edge.context import RequestContext
+from node.edge.dialog import Dialog, DialogState, Match, NodeSide, PhoneSide, ServiceSide
+from node.edge.echo import EchoService
+from node.edge.hub import Hub, Upstream
+from node.edge.media import CallMedia, Role
+from node.edge.replies import is_sdp, note_target
+from node.sip.binding import Binding
+from node.sip.flow import Flow
+from node.sip.message import Request, Response
+from node.sip.registrar import Registrar
+
+ACK_OVERTAKEN = 0.5
+"Seconds a request waits for the ACK it overtook: each travels on a stream of its own."
+TARGET_REFRESH = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY"})
+
+
+@dataclass(slots=True)
+class InDialog:
+    """Passes requests inside dialogs from one side to the other."""
+
+    hub: Hub
+    clients: PhoneClients
+    pending: dict[bytes, MeshBranch]
+    registrar: Registrar
+    echo: EchoService
+    _waiting: dict[int, list[Callable[[], None]]] = field(default_factory=dict)
+    "Requests that overtook an ACK, by the identity of their dialog."
+
+    def request(self, upstream: Upstream, match: Match, legs: Sequence[Leg] = ()) -> RequestContext:
+        """Pass a request on; its answer comes back through the context that is returned."""
+        request, dialog = upstream.request, match.dialog
+        context = RequestContext(self.hub, upstream, dialog.group, match)
+        context.on_done = self._over
+        overtook = dialog.awaiting_ack and match.from_caller and isinstance(match.sender, NodeSide)
+        if overtook:
+            self._after_ack(dialog, lambda: self._pass_on(context, legs))
+        else:
+            self._pass_on(context, legs)
+        dialog.note_cseq(request.cseq.number, by_caller=match.from_caller)
+        return context
+
+    def _pass_on(self, context: RequestContext, legs: Sequence[Leg]) -> None:
+        match = context.match
+        if context.done or match is None:
+            return
+        request, dialog = context.request, match.dialog
+        if dialog.group.ended:
+            context.answer(481)
+            return
+        if request.method in TARGET_REFRESH:
+            note_target(match.sender, request)
+        if request.method == "BYE":
+            dialog.state = DialogState.ENDING
+        if isinstance(match.receiver, ServiceSide):
+            self.echo.in_dialog(context, legs)
+            return
+        try:
+            branch = self._branch(context, match, legs)
+        except (PeerError, RelayError) as error:
+            context.refuse(488, str(error))
+            return
+        context.start([branch])
+
+    def _branch(self, context: RequestContext, match: Match, legs: Sequence[Leg]) -> Branch:
+        request, dialog = context.request, match.dialog
+        copy = self.hub.forwarder.onward(request, drop_identity=True)
+        self._show_other(copy, match)
+        out_legs: Legs = ()
+        if is_sdp(request) and dialog.group.media is not None:
+            role = Role.OFFER
+            if request.method == "PRACK" and dialog.offered_by_callee:
+                role, dialog.offered_by_callee = Role.ANSWER, False
+            copy.body, out_legs = self._carry(dialog.group.media, request, match, role, legs)
+        match match.receiver:
+            case PhoneSide() as phone:
+                flow = self.flow_to(phone)
+                phone.flow = flow
+                self.hub.forwarder.push_via(copy, phone)
+                return PhoneBranch(
+                    context.new_branch_id(), self.hub, self.clients, context, copy, flow
+                )
+            case NodeSide(node=node, hints=hints) as side:
+                self.hub.forwarder.push_via(copy, side)
+                data = copy.encode()
+                return MeshBranch(
+                    context.new_branch_id(),
+                    self.hub,
+                    context,
+                    [NodeAttempt(node, hints)],
+                    lambda _node, txn: MeshRequest(txn=txn, sip=data, legs=out_legs),
+                    lambda _attempt: None,
+                    self.pending,
+                )
+            case ServiceSide():
+                raise PeerError("services answer for themselves")
+
+    def _carry(
+        self,
+        media: CallMedia,
+        request: Request,
+        match: Match,
+        role: Role,
+        legs: Sequence[Leg],
+        peer_ip: str = "",
+    ) -> tuple[bytes, Legs]:
+        """Carry a request's description to the other side of its dialog."""
+        dialog = match.dialog
+        sender, receiver = (None, dialog.branch) if match.from_caller else (dialog.branch, None)
+        tag = dialog.callee_tag
+        media.take(
+            request.body,
+            branch=sender,
+            tag=tag,
+            role=role,
+            legs=legs,
+            peer_ip=peer_ip,
+            renew=role is Role.OFFER,
+        )
+        forming = role is Role.ANSWER
+        carried = media.give(request.body, branch=receiver, tag=tag, role=role, forming=forming)
+        if role is Role.ANSWER:
+            media.join(request.body, branch=dialog.branch, tag=tag, final=True)
+        return carried.body, carried.legs
+
+    def _show_other(self, copy: Request, match: Match) -> None:
+        """Name the other party as this side knows it."""
+        group, dialog = match.dialog.group, match.dialog
+        if match.from_caller:
+            if dialog.shown_from != group.from_value:
+                copy.set("From", f"{dialog.shown_from};tag={group.caller_tag}")
+        elif dialog.shown_from != group.from_value:
+            copy.set("To", f"{group.from_value};tag={group.caller_tag}")
+
+    def flow_to(self, phone: PhoneSide) -> Flow:
+        """The flow a phone is reached over: its own, or that of its newest registration."""
+        if not phone.flow.reliable:
+            return phone.flow
+        for binding in self.registrar.bindings(phone.login, now=self.hub.clock.unix()):
+            if _is_device(binding, phone):
+                return binding.flow
+        return phone.flow
+
+    # ACK
+
+    def ack(self, request: Request, match: Match, legs: Sequence[Leg], peer_ip: str) -> None:
+        """Pass the ACK to a 2xx on, and let what overtook it follow."""
+        dialog = match.dialog
+        if not match.from_caller and dialog.callee_tag != request.from_.tag:
+            return
+        dialog.awaiting_ack = False
+        copy = self.hub.forwarder.onward(request, drop_identity=True)
+        self._show_other(copy, match)
+        out_legs: Legs = ()
+        if isinstance(match.receiver, ServiceSide):
+            if is_sdp(request):
+                self.echo.late_answer(dialog, request.body, legs, peer_ip)
+        elif is_sdp(request) and dialog.group.media is not None:
+            try:
+                copy.body, out_legs = self._carry(
+                    dialog.group.media, request, match, Role.ANSWER, legs, peer_ip
+                )
+            except (PeerError, RelayError) as error:
+                self.hub.endings.hang_up(dialog.group, str(error))
+                return
+        match match.receiver:
+            case PhoneSide() as phone:
+                phone.flow = self.flow_to(phone)
+                self.hub.forwarder.push_via(copy, phone)
+                self.hub.send_stateless(copy, phone.flow)
+            case NodeSide(node=node, hints=hints) as side:
+                self.hub.forwarder.push_via(copy, side)
+                txn = self.hub.entropy.token(TXN_BYTES)
+                frame = MeshRequest(txn=txn, sip=copy.encode(), legs=out_legs)
+                self.hub.links.send_ack(node, hints, frame)
+            case ServiceSide():
+                self.echo.acknowledged(dialog)
+        for action in self._waiting.pop(id(dialog), ()):
+            action()
+
+    def _after_ack(self, dialog: Dialog, action: Callable[[], None]) -> None:
+        """Carry out `action` when the ACK has passed, or after `ACK_OVERTAKEN` without it."""
+        actions = self._waiting.setdefault(id(dialog), [])
+        actions.append(action)
+
+        def give_up() -> None:
+            if action in self._waiting.get(id(dialog), ()):
+                self._waiting[id(dialog)].remove(action)
+                if not self._waiting[id(dialog)]:
+                    del self._waiting[id(dialog)]
+                action()
+
+        self.hub.later(ACK_OVERTAKEN, give_up)
+
+    # Ends
+
+    def _over(self, context: RequestContext, response: Response) -> None:
+        match, request = context.match, context.request
+        if match is None:
+            return
+        group = match.dialog.group
+        ended = request.method == "BYE" or (
+            response.status == 481 and request.method in ("INVITE", "UPDATE")
+        )
+        if request.method == "NOTIFY" and group.method != "INVITE":
+            state = (request.get("Subscription-State") or "").partition(";")[0].strip().lower()
+            ended = state == "terminated"
+        if not ended:
+            return
+        match.dialog.state = DialogState.ENDING
+        if not any(d.state is DialogState.CONFIRMED for d in group.dialogs.values()):
+            self.hub.endings.forget(group, "hung up")
+
+
+def _is_device(binding: Binding, phone: PhoneSide) -> bool:
+    return binding.is_connected and (
+        binding.uri == phone.contact or binding.flow.remote.host == phone.flow.remote.host
+    )

@@ -1,0 +1,200 @@
+"""What phones and plain SIP send: the checks of RFC 3261 16.3, and who is let through.
+
+Order: syntax, hops, Proxy-Require, own Routes; then REGISTER, requests inside dialogs, OPTIONS for
+the node itself, and for all the rest the digest and the From check.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from node.accounts.account import Account
+from node.accounts.book import AccountBook
+from node.accounts.identify import appearance_of
+from node.edge.calls import Calls
+from node.edge.context import RequestContext
+from node.edge.dialog import DialogTable, Match, PhoneSide
+from node.edge.hub import Hub, PhoneUpstream
+from node.edge.identity import is_anonymous
+from node.edge.indialog import InDialog
+from node.edge.registration import Registrations
+from node.edge.replies import reason_header, reply
+from node.sip.digest import Challenge, DigestAuthenticator, Role, strip_credentials
+from node.sip.effects import AckArrived, CancelArrived, RequestArrived, ServerKey
+from node.sip.errors import SipParseError
+from node.sip.flow import Flow
+from node.sip.message import Request, Response
+
+ALLOW = (
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, INFO, UPDATE, PRACK, REFER, "
+    "SUBSCRIBE, NOTIFY"
+)
+SUPPORTED = "path, 100rel, timer, replaces, norefersub"
+
+
+@dataclass(slots=True)
+class Ingress:
+    """Takes requests that came over SIP flows."""
+
+    hub: Hub
+    accounts: AccountBook
+    digest: DigestAuthenticator
+    registrations: Registrations
+    calls: Calls
+    in_dialog: InDialog
+    contexts: dict[ServerKey, RequestContext]
+    "Unanswered requests, for their CANCEL."
+
+    def request(self, arrived: RequestArrived) -> None:
+        """A new request, neither ACK nor CANCEL."""
+        request, flow = arrived.request, arrived.flow
+        upstream = PhoneUpstream(self.hub, arrived.key, request, flow)
+        try:
+            refusal = self._refusal(request)
+            if refusal is not None:
+                upstream.respond(refusal)
+            elif request.method == "REGISTER":
+                self.registrations.register(upstream)
+            elif request.to.tag is not None:
+                self._inside(upstream)
+            elif request.method == "OPTIONS" and self._is_for_us(request):
+                upstream.respond(self._capabilities(request))
+            else:
+                self._outside(upstream)
+        except SipParseError as error:
+            upstream.respond(reply(self.hub, request, error.status, error.reason))
+
+    def _refusal(self, request: Request) -> Response | None:
+        """Why the request goes no further (16.3), or `None`."""
+        request.check()
+        if request.max_forwards == 0:
+            if request.method == "OPTIONS":
+                return self._capabilities(request)
+            return reply(self.hub, request, 483)
+        required = request.values("Proxy-Require")
+        if required:
+            return reply(self.hub, request, 420, Unsupported=", ".join(required))
+        self.hub.forwarder.repair_strict_route(request)
+        self.hub.forwarder.strip_own_routes(request)
+        if request.uri.scheme not in ("sip", "sips", "tel") and request.to.tag is None:
+            return reply(self.hub, request, 416)
+        return None
+
+    def _is_for_us(self, request: Request) -> bool:
+        uri = request.uri
+        return not uri.user and self.hub.names.is_own(uri.host or "", uri.port)
+
+    def _capabilities(self, request: Request) -> Response:
+        return reply(
+            self.hub,
+            request,
+            200,
+            Allow=ALLOW,
+            Supported=SUPPORTED,
+            Accept="application/sdp, */*",
+        )
+
+    # Inside dialogs
+
+    def _inside(self, upstream: PhoneUpstream) -> None:
+        request = upstream.request
+        match = find_from_phone(self.hub.dialogs, request, upstream.flow)
+        if match is None:
+            upstream.respond(reply(self.hub, request, 481))
+            return
+        strip_credentials(request, Role.PROXY)
+        context = self.in_dialog.request(upstream, match)
+        self._watch_cancel(upstream.key, context)
+
+    def ack(self, arrived: AckArrived) -> None:
+        """The ACK to a 2xx; anything else is dropped, for nothing answers an ACK."""
+        request = arrived.request
+        try:
+            self.hub.forwarder.repair_strict_route(request)
+            self.hub.forwarder.strip_own_routes(request)
+            match = find_from_phone(self.hub.dialogs, request, arrived.flow)
+            if match is not None:
+                self.in_dialog.ack(request, match, (), "")
+        except SipParseError:
+            return
+
+    def cancel(self, arrived: CancelArrived) -> None:
+        """A phone gave up its unanswered INVITE."""
+        context = self.contexts.get(arrived.key)
+        if context is not None:
+            context.cancel()
+
+    # Outside dialogs
+
+    def _outside(self, upstream: PhoneUpstream) -> None:
+        request, flow = upstream.request, upstream.flow
+        answer = self.digest.authenticate(
+            request, Role.PROXY, source=flow.remote.host, now=self.hub.clock.unix()
+        )
+        if isinstance(answer, Challenge):
+            self._challenge(upstream, answer)
+            return
+        account = self.accounts.by_login(answer.login)
+        if account is None or not self._may_appear(account, request):
+            text = "From must be the account that sends the request"
+            upstream.respond(
+                reply(self.hub, request, 403, "Forbidden", Reason=reason_header(403, text))
+            )
+            return
+        strip_credentials(request, Role.PROXY)
+        server = self._server_of(request, flow)
+        side = PhoneSide(flow, account.login, server)
+        if request.method == "INVITE":
+            upstream.respond(reply(self.hub, request, 100))
+        context = self.calls.from_account(upstream, side, account)
+        self._watch_cancel(upstream.key, context)
+
+    def _challenge(self, upstream: PhoneUpstream, answer: Challenge) -> None:
+        response = Response.answering(
+            upstream.request, answer.status, to_tag=self.hub.tag(), headers=list(answer.headers)
+        )
+        if upstream.request.method == "INVITE":
+            effects = self.hub.layer.respond_once(upstream.key, response, now=self.hub.now())
+            self.hub.carry_out(effects)
+        else:
+            upstream.respond(response)
+
+    def _may_appear(self, account: Account, request: Request) -> bool:
+        uri = request.from_.uri
+        if is_anonymous(uri):
+            return True
+        if uri.scheme == "tel":
+            return appearance_of(account, uri.user or "") is not None
+        if not self.hub.names.is_own(uri.host or "", uri.port):
+            return False
+        return appearance_of(account, uri.user or "") is not None
+
+    def _server_of(self, request: Request, flow: Flow) -> str:
+        """The name of this node that the phone uses: that of its From, as a rule."""
+        uri = request.from_.uri
+        if uri.scheme == "tel" or not uri.host or is_anonymous(uri):
+            return self.hub.forwarder.own_uri(flow)
+        host = f"[{uri.host}]" if ":" in uri.host else uri.host
+        return host if uri.port is None else f"{host}:{uri.port}"
+
+    def _watch_cancel(self, key: ServerKey, context: RequestContext) -> None:
+        if not context.done and context.request.method == "INVITE":
+            self.contexts[key] = context
+
+    def forget(self, keys: Iterable[ServerKey]) -> None:
+        """These server transactions ended."""
+        for key in keys:
+            self.contexts.pop(key, None)
+
+
+def find_from_phone(dialogs: DialogTable, request: Request, flow: Flow) -> Match | None:
+    """The dialog of a request, if it comes from the device that is in it (or from its IP)."""
+    from_tag, to_tag = request.from_.tag or "", request.to.tag or ""
+    match = dialogs.find(request.call_id, from_tag, to_tag)
+    if match is None or not isinstance(match.sender, PhoneSide):
+        return None
+    side = match.sender
+    if flow != side.flow:
+        if flow.remote.host != side.flow.remote.host:
+            return None
+        side.flow = flow
+    return match

@@ -1,0 +1,79 @@
+"""REGISTER: digest, whose address of record, and the bindings that follow."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from node.accounts.account import Account
+from node.accounts.book import AccountBook
+from node.accounts.identify import appearance_of
+from node.edge.hub import Hub, PhoneUpstream
+from node.edge.replies import reason_header, reply
+from node.sip.binding import BindingChange
+from node.sip.digest import Challenge, DigestAuthenticator, Role
+from node.sip.flow import Flow
+from node.sip.message import Request, Response
+from node.sip.registrar import Registrar
+
+
+@dataclass(slots=True)
+class Registrations:
+    """Answers REGISTER and stores what it changed, behind the answer."""
+
+    hub: Hub
+    accounts: AccountBook
+    digest: DigestAuthenticator
+    registrar: Registrar
+    store: Callable[[Iterable[BindingChange]], None]
+
+    def register(self, upstream: PhoneUpstream) -> None:
+        """Answer a REGISTER (RFC 3261 10.3)."""
+        request, now = upstream.request, self.hub.clock.unix()
+        uri = request.uri
+        if not self.hub.names.is_own(uri.host or "", uri.port):
+            text = "this node is not the registrar of that domain"
+            upstream.respond(reply(self.hub, request, 404, Reason=reason_header(404, text)))
+            return
+        answer = self.digest.authenticate(
+            request, Role.REGISTRAR, source=upstream.flow.remote.host, now=now
+        )
+        if isinstance(answer, Challenge):
+            headers = list(answer.headers)
+            upstream.respond(
+                Response.answering(request, answer.status, to_tag=self.hub.tag(), headers=headers)
+            )
+            return
+        account = self.accounts.by_login(answer.login)
+        if account is None or not self._is_own_address(account, request):
+            text = "an account can register its own address only"
+            upstream.respond(reply(self.hub, request, 403, Reason=reason_header(403, text)))
+            return
+        result = self.registrar.register(account.login, request, upstream.flow, now=now)
+        upstream.respond(
+            Response.answering(
+                request,
+                result.status,
+                result.reason,
+                to_tag=self.hub.tag(),
+                headers=list(result.headers),
+            )
+        )
+        if result.changes:
+            self.store(result.changes)
+
+    def _is_own_address(self, account: Account, request: Request) -> bool:
+        uri = request.to.uri
+        if not self.hub.names.is_own(uri.host or "", uri.port):
+            return False
+        return appearance_of(account, uri.user or "") is not None
+
+    def flow_closed(self, flow: Flow) -> None:
+        """A connection ended: what registered over it is not connected until it comes again."""
+        changes = self.registrar.flow_closed(flow)
+        if changes:
+            self.store(changes)
+
+    def sweep(self) -> None:
+        """Drop what has expired."""
+        changes = self.registrar.handle_timer(now=self.hub.clock.unix())
+        if changes:
+            self.store(changes)

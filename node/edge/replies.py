@@ -1,0 +1,37 @@
+"""Small things the edge says and reads in messages."""
+
+from node.edge.dialog import Side
+from node.edge.hub import Hub
+from node.sip.message import Request, Response
+
+MAX_REASON_TEXT = 120
+
+
+def reply(
+    hub: Hub, request: Request, status: int, reason: str | None = None, **headers: str
+) -> Response:
+    """A response of this node's own; header names are given with `_` for `-`."""
+    fields = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    tag = None if status == 100 or request.to.tag else hub.tag()
+    return Response.answering(request, status, reason, to_tag=tag, headers=fields)
+
+
+def reason_header(status: int, text: str) -> str:
+    """A Reason value (RFC 3326) with a text for people."""
+    plain = "".join(c for c in text if c.isprintable() and c not in '"\\')[:MAX_REASON_TEXT]
+    return f'SIP;cause={status};text="{plain}"'
+
+
+def is_sdp(message: Request | Response) -> bool:
+    """Whether the body is one session description."""
+    if not message.body:
+        return False
+    kind = (message.get("Content-Type") or "").partition(";")[0].strip().lower()
+    return kind == "application/sdp"
+
+
+def note_target(side: Side, message: Request | Response) -> None:
+    """Remember the remote target that a dialog's message names (RFC 3261 12.2)."""
+    contacts = message.contacts
+    if len(contacts) == 1:
+        side.contact = str(contacts[0].uri)

@@ -1,0 +1,37 @@
+"""Tokens in our Record-Route URIs.
+
+A token is the user part of every Record-Route URI this node writes:
+`<side><12 base32 characters of HMAC-SHA256(secret, side, Call-ID)>`. It carries its own proof, so
+a route set is recognised without a table: whoever shows one for a Call-ID was given it by us, in
+that call. Which dialog a request belongs to is then found by Call-ID and tags.
+"""
+
+import base64
+import hashlib
+import hmac
+
+from node.sip.uri import Uri
+
+SECRET_BYTES = 32
+_MAC_BYTES = 8
+PHONE_SIDE = "p"
+MESH_SIDE = "m"
+
+
+class RouteTokens:
+    """Makes and recognises the tokens of one node."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def issue(self, side: str, call_id: str) -> str:
+        """The user part for a Record-Route URI of `side` in the call `call_id`."""
+        mac = hmac.digest(self._secret, f"{side}\0{call_id}".encode(), hashlib.sha256)
+        return side + base64.b32encode(mac[:_MAC_BYTES]).decode("ascii").rstrip("=").lower()
+
+    def is_ours(self, uri: Uri, call_id: str) -> bool:
+        """Whether this Route URI was issued by this node in the call `call_id`."""
+        token = uri.user
+        if not token or token[0] not in (PHONE_SIDE, MESH_SIDE):
+            return False
+        return hmac.compare_digest(token.encode(), self.issue(token[0], call_id).encode())

@@ -1,0 +1,65 @@
+"""Finds calls that are over though nobody said so, by their media and by time.
+
+A sealed leg carries a keepalive every five seconds, so one that is silent for 30 s while no link
+to its node stands has lost that node. Phones on hold may be silent for as long as they like; where
+both should send and nothing at all arrives for `media_timeout`, the call is over.
+"""
+
+from dataclasses import dataclass
+
+from federation.model.clocks import Monotonic
+from media_relay.reports import SessionReport
+from node.edge.dialog import Dialog, DialogSet, NodeSide, ServiceSide
+from node.edge.hub import Hub
+from node.edge.media import CallMedia
+
+INTERVAL = 5.0
+"Seconds between two looks."
+LEG_SILENCE = 30.0
+"Seconds without even a keepalive."
+MEDIA_TIMEOUT = 60.0
+"Seconds without a media packet from anybody."
+
+
+@dataclass(slots=True)
+class Watch:
+    """Looks at every confirmed call from time to time."""
+
+    hub: Hub
+    media_timeout: float = MEDIA_TIMEOUT
+
+    def look(self) -> None:
+        """End what is over."""
+        now = self.hub.now()
+        for group in self.hub.dialogs:
+            if group.expires is not None:
+                if group.expires <= now:
+                    self.hub.endings.forget(group, "expired")
+                continue
+            dialog, media = group.confirmed, group.media
+            if dialog is None or media is None:
+                continue
+            reason = self._verdict(group, dialog, media, now)
+            if reason is not None:
+                self.hub.log.info("call_silent", call_id=group.call_id, reason=reason)
+                self.hub.endings.hang_up(group, reason)
+
+    def _verdict(
+        self, group: DialogSet, dialog: Dialog, media: CallMedia, now: Monotonic
+    ) -> str | None:
+        """Why the call counts as over, or `None`."""
+        report = media.session.report()
+        for side in (group.caller, dialog.callee):
+            if isinstance(side, NodeSide) and not self.hub.links.is_linked(side.node):
+                heard = max((leg.last_heard or group.created for leg in report.legs), default=now)
+                if now - max(heard, group.created) > LEG_SILENCE:
+                    return "the other node is gone"
+        quiet_since = media.activity.note(_packets(report), now)
+        if media.may_be_silent or isinstance(dialog.callee, ServiceSide):
+            media.activity.restart(now)
+            return None
+        return "no media for too long" if now - quiet_since > self.media_timeout else None
+
+
+def _packets(report: SessionReport) -> int:
+    return sum(endpoint.packets_in for endpoint in (*report.anchors, *report.legs))

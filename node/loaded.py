@@ -1,0 +1,54 @@
+"""Everything the database holds at start, read once."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from federation.model.clocks import Entropy, UnixTime
+from federation.model.identity import AccountId
+from federation.model.number import Number
+from node.accounts.account import Account
+from node.accounts.rows import load_accounts
+from node.edge.token import SECRET_BYTES
+from node.sip.binding import Binding
+from node.storage.bindings import load_bindings
+from node.storage.database import Database
+from node.storage.dialogs import load_dialogs
+from node.storage.meta import read_meta, write_meta
+from node.storage.pins import Pin, load_pins
+from node.storage.verified_numbers import load_verified_numbers
+
+ROUTE_KEY = "route-key"
+"Name of the key that signs our Record-Route tokens."
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The state of a node as it was left."""
+
+    accounts: list[Account]
+    bindings: list[Binding]
+    pins: list[Pin]
+    verified: list[tuple[AccountId, Number]]
+    dialogs: dict[str, bytes]
+    route_secret: bytes
+
+    @classmethod
+    def from_database(cls, database: Database, *, entropy: Entropy, now: UnixTime) -> Self:
+        """Read it all; a route secret is made where there is none.
+
+        Raises:
+            StorageError: the database cannot be read or written.
+        """
+        with database.write() as connection:
+            secret = read_meta(connection, ROUTE_KEY)
+            if secret is None or len(secret) != SECRET_BYTES:
+                secret = entropy.token(SECRET_BYTES)
+                write_meta(connection, ROUTE_KEY, secret)
+            return cls(
+                accounts=load_accounts(connection),
+                bindings=load_bindings(connection, now=now),
+                pins=load_pins(connection),
+                verified=load_verified_numbers(connection),
+                dialogs=load_dialogs(connection),
+                route_secret=secret,
+            )

@@ -1,0 +1,46 @@
+"""The hosts this node answers for: its key name, its domains, its own addresses."""
+
+from collections.abc import Iterable
+
+from federation.model.address import AddressError, parse_ip
+from federation.model.identity import NodeId
+
+
+class OwnNames:
+    """Decides whether a host and port of a SIP URI mean this node."""
+
+    def __init__(
+        self, node: NodeId, *, domains: Iterable[str], addresses: Iterable[str], sip_port: int
+    ) -> None:
+        self.key_name = node.key_name
+        self.domains = tuple(d.lower() for d in domains)
+        self.sip_port = sip_port
+        self._names = {self.key_name, *self.domains}
+        self._addresses: set[str] = set()
+        self.set_addresses(addresses)
+
+    def set_addresses(self, addresses: Iterable[str]) -> None:
+        """Replace the own IP addresses, after the network changed."""
+        self._addresses = set(addresses)
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """The IP addresses that mean this node."""
+        return frozenset(self._addresses)
+
+    def is_own_domain(self, host: str) -> bool:
+        """Whether `host` is the key name or a domain of this node."""
+        return host.lower().rstrip(".") in self._names
+
+    def is_own_address(self, host: str, port: int | None) -> bool:
+        """Whether `host` is an address of this node, and `port` its SIP port or left out."""
+        if port is not None and port != self.sip_port:
+            return False
+        try:
+            return str(parse_ip(host.strip("[]"))) in self._addresses
+        except AddressError:
+            return False
+
+    def is_own(self, host: str, port: int | None) -> bool:
+        """Whether a URI's host and port mean this node."""
+        return self.is_own_domain(host) or self.is_own_address(host, port)

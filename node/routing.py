@@ -1,0 +1,317 @@
+"""What a dialled target means, and which nodes can take the call.
+
+`classify` reads a Request-URI without asking anybody; `Locator` asks the DHT and DNS. The order
+is the same for phones and people: services, emergency numbers, this node's own names, numbers of
+the network, key names, domains, other digits.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from dht.finder import Found, Inconclusive, LookupResult
+from dht.record import Record, Route
+from federation.model.address import Endpoint
+from federation.model.clocks import Clock, Monotonic
+from federation.model.identity import KeyFormatError, NodeId
+from federation.model.number import Number
+from node.accounts.account import Account, AccountKind
+from node.accounts.book import AccountBook
+from node.edge.branches import NodeAttempt
+from node.names import OwnNames
+from node.sip.uri import Uri
+from node.storage.pins import PinBook, PinKind
+
+ECHO_NAMES = frozenset({"echo", "*43"})
+LOOKUP_BUDGET = 4.0
+"Seconds a caller waits for all lookups together."
+ROUTE_CACHE_TIME = 30.0
+"Seconds a route that was found serves further calls without a lookup."
+ROUTE_CACHE_SIZE = 4096
+_MAX_EXTENSION = 16
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTarget:
+    """An account of this node."""
+
+    account: Account
+    extension: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceTarget:
+    """A service of this node."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NumberTarget:
+    """A number of the network."""
+
+    number: Number
+    extension: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTarget:
+    """A user of the node whose key the domain names."""
+
+    node: NodeId
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class DomainTarget:
+    """A user at a domain that somebody may prove to own."""
+
+    domain: str
+    user: str
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """There is no such target; the SIP answer says why."""
+
+    status: int
+    text: str
+
+
+Target = LocalTarget | ServiceTarget | NumberTarget | KeyTarget | DomainTarget | Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The nodes to ask, best first, and the Request-URI they are asked with."""
+
+    attempts: tuple[NodeAttempt, ...]
+    user: str
+    kind: str
+    "number, key or domain: for people."
+
+    def uri_at(self, node: NodeId) -> Uri:
+        """The Request-URI for one of the nodes."""
+        return Uri.parse(f"sip:{self.user}@{node.key_name}")
+
+
+class Lookups(Protocol):
+    """What is asked of the DHT."""
+
+    async def find_number(self, number: Number, *, budget: float = ...) -> LookupResult:
+        """The claims to a number."""
+
+    async def find_user(self, node: NodeId, login: str, *, budget: float = ...) -> LookupResult:
+        """The route of an account."""
+
+    async def find_domain(self, node: NodeId, domain: str, *, budget: float = ...) -> LookupResult:
+        """The nodes that answer for a domain."""
+
+    async def find_address(self, node: NodeId, *, budget: float = ...) -> LookupResult:
+        """Where a node is reached."""
+
+
+class TargetReader:
+    """Reads Request-URIs by this node's own names and accounts."""
+
+    def __init__(
+        self, names: OwnNames, accounts: AccountBook, *, emergency: frozenset[str]
+    ) -> None:
+        self._names = names
+        self._accounts = accounts
+        self._emergency = emergency
+
+    def classify(self, uri: Uri, *, may_leave: bool) -> Target:
+        """What `uri` means; `may_leave` is true for requests of our own accounts only."""
+        user = uri.user or ""
+        if uri.scheme == "tel":
+            return self._digits(user.replace("-", "").replace(".", ""), may_leave)
+        if uri.scheme not in ("sip", "sips"):
+            return Refusal(416, f"{uri.scheme}: is not a scheme that can be called here")
+        host = uri.host or ""
+        if not self._names.is_own(host, uri.port):
+            return self._elsewhere(uri, user, host, may_leave)
+        if not user:
+            return Refusal(404, "the address names nobody")
+        return self._digits(user, may_leave)
+
+    def local(self, user: str) -> LocalTarget | ServiceTarget | None:
+        """The service, or the account of this node, that a user part names."""
+        if user.lower() in ECHO_NAMES:
+            return ServiceTarget("echo")
+        account = self._accounts.find(user)
+        if account is not None:
+            return LocalTarget(account)
+        trunk, star, extension = user.rpartition("*")
+        if star and extension.isdigit() and len(extension) <= _MAX_EXTENSION:
+            account = self._accounts.find(trunk)
+            if account is not None and account.kind is AccountKind.TRUNK:
+                return LocalTarget(account, extension)
+        return None
+
+    def _digits(self, user: str, may_leave: bool) -> Target:
+        if may_leave and user in self._emergency:
+            return Refusal(403, "emergency calls need an emergency trunk, and none is set up here")
+        found = self.local(user)
+        if found is not None:
+            return found
+        if not may_leave:
+            return Refusal(404, "nobody has this name here")
+        number, star, extension = user.partition("*")
+        if Number.fits(number) and (not star or (extension.isdigit() and len(extension) < 17)):
+            return NumberTarget(Number(number), extension or None)
+        if user.isdigit() and len(user) < 15 and user[:1] == "0" and user[1:2] in "23456789":
+            return Refusal(484, "numbers of this network have 15 digits")
+        return Refusal(404, "nobody has this name or number")
+
+    def _elsewhere(self, uri: Uri, user: str, host: str, may_leave: bool) -> Target:
+        if not may_leave:
+            return Refusal(404, "this node does not answer for that domain")
+        if not user:
+            return Refusal(404, "the address names nobody")
+        if user in self._emergency:
+            return self._digits(user, may_leave)
+        try:
+            return KeyTarget(NodeId.from_key_name(host), user.lower())
+        except KeyFormatError:
+            pass
+        if host.lower().endswith(".alt"):
+            return Refusal(404, "this key name is not written right")
+        return DomainTarget(host.lower(), user, uri.port)
+
+
+class Locator:
+    """Finds the nodes that take calls for a target elsewhere."""
+
+    def __init__(
+        self,
+        node: NodeId,
+        lookups: Lookups,
+        pins: PinBook,
+        prove: Callable[[str], Awaitable[NodeId | None]],
+        clock: Clock,
+    ) -> None:
+        self._node = node
+        self._lookups = lookups
+        self._pins = pins
+        self._prove = prove
+        self._clock = clock
+        self._cache: dict[Target, tuple[Monotonic, Located]] = {}
+
+    async def locate(self, target: Target) -> Located | Refusal:
+        """The nodes for a number, key name or domain; within `LOOKUP_BUDGET`."""
+        known = self._cache.get(target)
+        if known is not None and known[0] > self._clock.monotonic():
+            return known[1]
+        try:
+            async with asyncio.timeout(LOOKUP_BUDGET + 0.5):
+                answer = await self._ask(target)
+        except TimeoutError:
+            answer = Refusal(480, "the lookup took too long")
+        if isinstance(answer, Located):
+            others = tuple(a for a in answer.attempts if a.node != self._node)
+            if not others:
+                return Refusal(404, "this node has no such user any more")
+            answer = replace(answer, attempts=others)
+            while len(self._cache) >= ROUTE_CACHE_SIZE:
+                del self._cache[next(iter(self._cache))]
+            until = Monotonic(self._clock.monotonic() + ROUTE_CACHE_TIME)
+            self._cache[target] = (until, answer)
+        return answer
+
+    def forget(self, target: Target) -> None:
+        """A node that was found did not answer: look again next time."""
+        self._cache.pop(target, None)
+
+    async def _ask(self, target: Target) -> Located | Refusal:
+        match target:
+            case NumberTarget(number, extension):
+                return await self._number(number, extension)
+            case KeyTarget(node, user):
+                return await self._user(node, user, "key")
+            case DomainTarget(domain, user):
+                return await self._domain(domain, user)
+            case Refusal():
+                return target
+            case _:
+                return Refusal(404, "that is on this node")
+
+    async def _number(self, number: Number, extension: str | None) -> Located | Refusal:
+        result = await self._lookups.find_number(number, budget=LOOKUP_BUDGET)
+        if isinstance(result, Inconclusive):
+            return Refusal(480, f"the network gave no sure answer: {result.reason}")
+        if not isinstance(result, Found):
+            return Refusal(404, "nobody has this number")
+        owners = {record.owner for record in result.records}
+        pin = self._pins.get(PinKind.NUMBER, number)
+        if pin is None and len(owners) > 1:
+            return Refusal(480, "two keys claim this number; the operator has to choose")
+        owner = pin.key if pin is not None and pin.key in owners else next(iter(owners))
+        if not self._pins.check(PinKind.NUMBER, number, owner, now=self._clock.unix()):
+            return Refusal(480, "this number belongs to another key than before")
+        user = f"{number}*{extension}" if extension else number
+        mine = [record for record in result.records if record.owner == owner]
+        return Located(_attempts(mine), user, "number")
+
+    async def _user(self, node: NodeId, user: str, kind: str) -> Located | Refusal:
+        login = user.partition("*")[0]
+        routed, address = await asyncio.gather(
+            self._lookups.find_user(node, login, budget=LOOKUP_BUDGET)
+            if _is_login(login)
+            else _nothing(),
+            self._lookups.find_address(node, budget=LOOKUP_BUDGET),
+        )
+        if isinstance(routed, Found):
+            return Located(_attempts(routed.records, address), user, kind)
+        if isinstance(address, Found):
+            return Located((NodeAttempt(node, _endpoints(address)),), user, kind)
+        if isinstance(routed, Inconclusive) or isinstance(address, Inconclusive):
+            return Refusal(480, "the network gave no sure answer about that node")
+        return Refusal(404, "no such node is known")
+
+    async def _domain(self, domain: str, user: str) -> Located | Refusal:
+        node = await self._prove(domain)
+        if node is None:
+            return Refusal(404, f"{domain} is not proven to belong to a node")
+        if not self._pins.check(PinKind.DOMAIN, domain, node, now=self._clock.unix()):
+            return Refusal(480, f"{domain} now names another node than before")
+        route = await self._lookups.find_domain(node, domain, budget=LOOKUP_BUDGET / 2)
+        answering = node
+        if isinstance(route, Found):
+            attempts = _attempts(route.records)
+            if attempts:
+                answering = attempts[0].node
+        return await self._user(answering, user.lower(), "domain")
+
+
+async def _nothing() -> None:
+    return None
+
+
+def _is_login(text: str) -> bool:
+    return 0 < len(text) <= 64 and all(c.isalnum() or c in "._-" for c in text) and text.isascii()
+
+
+def _endpoints(result: LookupResult | None) -> tuple[Endpoint, ...]:
+    if not isinstance(result, Found):
+        return ()
+    payload = result.records[0].address
+    return () if payload is None else payload.endpoints
+
+
+def _attempts(
+    records: "tuple[Record, ...] | list[Record]", address: LookupResult | None = None
+) -> tuple[NodeAttempt, ...]:
+    routes: list[Route] = []
+    for record in records:
+        if record.route is not None:
+            routes += record.route.routes
+    routes.sort(key=lambda route: (route.priority, -route.weight))
+    known = _endpoints(address)
+    seen: dict[NodeId, NodeAttempt] = {}
+    for route in routes:
+        hints = (() if route.hint is None else (route.hint,)) + known
+        seen.setdefault(route.node, NodeAttempt(route.node, tuple(dict.fromkeys(hints))))
+    return tuple(seen.values())
