@@ -89,5 +89,6 @@ def hash_password(
     login: str, password: str, domains: Iterable[str]
 ) -> tuple[PasswordHashes, tuple[PasswordHashes, ...]]:
     """Hash a password for the login and for `login@domain` with each domain."""
-    aliases = (PasswordHashes.of(f"{login}@{name}", password) for name in dict.fromkeys(domains))
+    names = sorted({name.lower() for name in domains})
+    aliases = (PasswordHashes.of(f"{login}@{name}", password) for name in names)
     return PasswordHashes.of(login, password), tuple(aliases)

@@ -186,6 +186,8 @@ class Registrar:
 
     def _unregister_all(self, aor: str, request: Request) -> list[BindingChange]:
         """Step 6: `Contact: *` with `Expires: 0` and nothing else."""
+        if len(request.values("Contact")) > 1:
+            raise _Refused(400, "Contact * stands alone")
         if not _ZERO.fullmatch(request.get("Expires") or ""):
             raise _Refused(400, "Contact * needs Expires 0")
         bindings = tuple(self._accounts.get(aor, {}).values())
