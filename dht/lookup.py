@@ -77,7 +77,7 @@ class Outcome:
     records: tuple[Record, ...]
     "The newest record of each publisher."
     conclusive: bool
-    "Three quarters of the region answered, so what was not found is not there."
+    "Three quarters of the region answered, or enough agreed: what was not found is not there."
     region: tuple[ContactEntry, ...]
     "Who answered in the region, nearest first."
     outdated: tuple[ContactEntry, ...]
@@ -321,7 +321,7 @@ class Lookup:
         everybody = [peer for peer in self._peers.values() if peer.state == ANSWERED]
         self.outcome = Outcome(
             records=best,
-            conclusive=share >= CONCLUSIVE_SHARE,
+            conclusive=share >= CONCLUSIVE_SHARE or self._is_agreed(),
             region=tuple(peer.entry for peer in answered),
             outdated=tuple(p.entry for p in everybody if p.records and p.records != best),
             distances=tuple(sorted(peer.distance for peer in everybody)),

@@ -186,7 +186,7 @@ class Publisher:
         if item is None:
             item = self._items[publication.name] = Item(publication)
         item.publication, item.is_withdrawn = publication, False
-        self._hurry(item, now)
+        self.hurry(item, now=now)
         return item
 
     def withdraw(self, name: Name, *, now: Monotonic) -> bool:
@@ -195,14 +195,14 @@ class Publisher:
         if item is None or item.is_withdrawn:
             return False
         item.is_withdrawn = True
-        self._hurry(item, now)
+        self.hurry(item, now=now)
         return True
 
     def changed(self, *, now: Monotonic) -> None:
         """This node's addresses changed: everything that names them is due."""
         for item in self._items.values():
             if not item.is_withdrawn:
-                self._hurry(item, now)
+                self.hurry(item, now=now)
 
     def next_timer(self) -> Monotonic | None:
         """When something is due, or may be sent again if many things are."""
@@ -247,7 +247,8 @@ class Publisher:
             if item.is_withdrawn and item.record is not None and item.record.expires < now:
                 del self._items[name]
 
-    def _hurry(self, item: Item, now: Monotonic) -> None:
+    def hurry(self, item: Item, *, now: Monotonic) -> None:
+        """Make an item due now, or as soon as its round is over."""
         if item.is_running:
             item.is_changed = True
         else:

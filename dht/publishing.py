@@ -20,6 +20,8 @@ from federation.model.clocks import Clock
 
 log = structlog.get_logger("dht")
 
+KEPT = (STORED, NEWER_HELD, QUEUED)
+"Answers of a storer that has the record, or will."
 ROUNDS_AT_A_TIME = 4
 STORES_AT_A_TIME = 16
 "Within one round."
@@ -79,14 +81,20 @@ class Publishing:
         self._offered.set()
 
     def published(self, name: Name) -> Awaitable[bool]:
-        """Wait for the round that is due or under way; True if the record is kept somewhere."""
+        """Wait for the round that is due or under way; True if the record is kept somewhere.
+
+        If nobody keeps it yet though there are peers, a round becomes due.
+        """
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         item = self._publisher.get(name)
         if item is None:
             future.set_result(False)
-        elif item.rounds and not item.is_running and not self._is_due(item):
-            future.set_result(self._is_kept(item))
+        elif item.rounds and self._is_kept(item) and not item.is_running and not self._is_due(item):
+            future.set_result(True)
         else:
+            if not item.is_running and not self._is_due(item):
+                self._publisher.hurry(item, now=self._clock.monotonic())
+                self._wake.set()
             self._waiting.setdefault(name, []).append(future)
         return future
 
@@ -124,7 +132,8 @@ class Publishing:
                     if record is None or contact.id not in self._table:
                         continue
                     if self._lies_in_region(contact, record):
-                        await self._store_at(record, contact.id, contact.endpoint)
+                        code = await self._store_at(record, contact.id, contact.endpoint)
+                        item.holders += code in KEPT and item.record is record
                         await asyncio.sleep(OFFER_PAUSE_S)
             self._offered.clear()
             await self._offered.wait()
@@ -152,7 +161,7 @@ class Publishing:
                 self._store.put(record)
                 codes = await self._store_everywhere(record)
                 asked = len(codes)
-                holders = sum(code in (STORED, NEWER_HELD, QUEUED) for code in codes)
+                holders = sum(code in KEPT for code in codes)
                 if NEWER_HELD in codes:
                     await self._catch_up(item, record)
                 elif QUEUED in codes:
