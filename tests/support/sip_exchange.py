@@ -1,4 +1,4 @@
-"""Requests, responses and flows for tests of the SIP layers, and time that jumps to the next timer."""
+"""Requests, responses and flows for tests of the SIP layers, and time that jumps to timers."""
 
 import random
 from collections.abc import Callable, Iterable

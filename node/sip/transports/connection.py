@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from federation.model.address import Endpoint
 from federation.model.clocks import Monotonic
@@ -75,7 +75,7 @@ class TcpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take up the connection, unless there are too many."""
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
         self._transport = transport
         sock = transport.get_extra_info("socket")
         peer = transport.get_extra_info("peername")

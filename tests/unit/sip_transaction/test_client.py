@@ -1,6 +1,8 @@
-"""Client transactions: requests repeated, responses passed up, ACK and CANCEL made, all of it ends."""
+"""Client transactions: requests repeated, responses passed up, ACK and CANCEL made, all end."""
 
 import pytest
+
+from federation.model.errors import UsageError
 from node.sip.effects import (
     ClientFailed,
     ClientKey,
@@ -24,8 +26,6 @@ from tests.support.sip_exchange import (
     request,
     response,
 )
-
-from federation.model.errors import UsageError
 
 
 def a_layer(**limits: int) -> TransactionLayer:

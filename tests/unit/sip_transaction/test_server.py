@@ -1,6 +1,8 @@
 """Server transactions: one sight of each request, answers repeated, everything ends."""
 
 import pytest
+
+from federation.model.address import Endpoint
 from node.sip.effects import (
     AckArrived,
     CancelArrived,
@@ -26,8 +28,6 @@ from tests.support.sip_exchange import (
     request,
     response,
 )
-
-from federation.model.address import Endpoint
 
 
 def a_layer(**limits: int) -> TransactionLayer:
@@ -275,7 +275,9 @@ def test_cancel_over_tcp_leaves_nothing_behind() -> None:
     assert nothing_left(layer)
 
 
-@pytest.mark.parametrize("branch", [None, "z9hG4bK", "1"], ids=["missing", "bare cookie", "no cookie"])
+@pytest.mark.parametrize(
+    "branch", [None, "z9hG4bK", "1"], ids=["missing", "bare cookie", "no cookie"]
+)
 def test_phones_without_a_usable_branch_are_matched_as_in_rfc_2543(branch: str | None) -> None:
     layer, time = a_layer(), VirtualTime()
     invite = request(branch=branch)

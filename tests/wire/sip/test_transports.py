@@ -1,4 +1,4 @@
-"""The SIP sockets on loopback: both families, both transports, and what strangers may do to them."""
+"""The SIP sockets on loopback: both families and transports, and what strangers may do to them."""
 
 import asyncio
 import errno
@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 import structlog
+import uvloop
+
+from federation.model.address import Endpoint
+from federation.model.clocks import Monotonic, SystemClock, UnixTime
 from node.sip.flow import Flow
 from node.sip.framing import MAX_HEAD_BYTES
 from node.sip.message import Response, parse_message
 from node.sip.transports import ListenError, SipTransports, TcpLimits
 from node.sip.transports.noise import MAX_LINES, NoiseLog
-from tests.support.sip_exchange import VirtualTime, request
-
-from federation.model.address import Endpoint
-from federation.model.clocks import Monotonic, SystemClock, UnixTime
+from tests.support.sip_exchange import VirtualTime
+from tests.support.sip_exchange import request as sip_request
+from tests.support.sip_exchange import response as sip_response
 
 PATIENCE = 5.0
 "Generous: nothing here should take longer than a moment."
@@ -102,7 +105,7 @@ def local(sock: socket.socket) -> Endpoint:
     return Endpoint.of(sock.getsockname())
 
 
-OPTIONS = request("OPTIONS").encode()
+OPTIONS = sip_request("OPTIONS").encode()
 
 
 async def test_wildcards_of_both_families_share_a_port_and_say_which_address_was_used(
@@ -261,7 +264,7 @@ async def test_what_is_sent_before_a_connection_is_there_waits_for_it(start: Sta
     caller, callee = await start("127.0.0.1"), await start("127.0.0.2")
     wish = caller.transports.flow_to("TCP", Endpoint("127.0.0.2", callee.port))
     assert wish.id == 0
-    first, second = request("OPTIONS").encode(), request("MESSAGE").encode()
+    first, second = sip_request("OPTIONS").encode(), sip_request("MESSAGE").encode()
     caller.transports.send(first, wish)
     caller.transports.send(second, wish)
     got = [await callee.message() for _ in range(2)]
@@ -387,6 +390,38 @@ async def test_closing_ends_everything(start: Start) -> None:
     writer.close()
     again = await start("127.0.0.1", "::1", port=port)
     assert again.port == port
+
+
+async def _a_datagram_and_a_connection() -> list[bytes]:
+    """B asks A over UDP and TCP, A answers; the connections end with A."""
+    a, b = Edge(), Edge()
+    try:
+        await a.transports.start(["127.0.0.1", "::1"], 0)
+        await b.transports.start(["127.0.0.1", "::1"], 0)
+        answers = []
+        for host in ("127.0.0.1", "::1"):
+            for flow in (
+                b.transports.flow_to("UDP", Endpoint(host, a.port)),
+                b.transports.flow_to("TCP", Endpoint(host, a.port)),
+            ):
+                b.transports.send(OPTIONS, flow)
+                data, back = await a.message()
+                assert (data, back.transport, back.remote.host) == (OPTIONS, flow.transport, host)
+                answer = sip_response(sip_request("OPTIONS"), 200).encode()
+                a.transports.send(answer, back)
+                answers.append((await b.message())[0])
+        await a.transports.close()
+        assert {(await b.lost()).remote.host for _ in range(2)} == {"127.0.0.1", "::1"}
+    finally:
+        await a.transports.close()
+        await b.transports.close()
+    return answers
+
+
+def test_uvloop_carries_it_as_well() -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        heard_by_b = runner.run(_a_datagram_and_a_connection())
+    assert heard_by_b == [sip_response(sip_request("OPTIONS"), 200).encode()] * 4
 
 
 class _SteppedTime:
