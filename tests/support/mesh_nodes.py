@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from federation.messages import Bye, Hello, Legs, Request, Response
 from federation.mesh import MeshSocket
+from federation.messages import Bye, Hello, Legs, Request, Response
 from federation.model.address import Endpoint
 from federation.model.clocks import Clock, Monotonic, SystemClock, SystemEntropy, UnixTime
 from federation.model.identity import NodeId, NodeKey
