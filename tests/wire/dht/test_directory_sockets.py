@@ -78,9 +78,9 @@ async def test_a_number_is_verified_by_the_real_derivation() -> None:
     number = derive_number(AccountId(account.id))
     thief = AccountKey(bytes([2]) * 32)
     async with (
-        SocketNode(1, NETWORK) as one,
-        SocketNode(2, NETWORK) as two,
-        SocketNode(3, NETWORK) as three,
+        SocketNode(11, NETWORK) as one,
+        SocketNode(12, NETWORK) as two,
+        SocketNode(13, NETWORK) as three,
     ):
         one.directory.publish_number(number, account)
         three.directory.publish_number(number, thief)
