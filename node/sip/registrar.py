@@ -159,7 +159,7 @@ class Registrar:
         try:
             path = self._required(request)
             if request.is_star_contact:
-                changes = self._unregister_all(aor, request)
+                changes = self._unregister_all(aor, request, now)
             else:
                 wishes = self._wishes(aor, request, flow, path, now)
                 changes = self._commit(aor, wishes, now)
@@ -184,7 +184,7 @@ class Registrar:
             raise _Refused(421, None, ("Require", "path"))
         return path
 
-    def _unregister_all(self, aor: str, request: Request) -> list[BindingChange]:
+    def _unregister_all(self, aor: str, request: Request, now: UnixTime) -> list[BindingChange]:
         """Step 6: `Contact: *` with `Expires: 0` and nothing else."""
         if len(request.values("Contact")) > 1:
             raise _Refused(400, "Contact * stands alone")
@@ -192,7 +192,7 @@ class Registrar:
             raise _Refused(400, "Contact * needs Expires 0")
         bindings = tuple(self._accounts.get(aor, {}).values())
         for binding in bindings:
-            _check_order(binding, request)
+            _check_order(binding, request, now)
         return [self._drop(binding) for binding in bindings]
 
     def _wishes(
@@ -229,7 +229,7 @@ class Registrar:
         reg_id = int(reg_id_text) if _REG_ID.fullmatch(reg_id_text) else None
         existing = self._existing(aor, contact.uri, uri, instance, reg_id)
         if existing is not None:
-            _check_order(existing, request)
+            _check_order(existing, request, now)
         key = existing.key if existing else _key_of(uri, instance, reg_id)
         granted = self._granted(contact.param("expires"), request.get("Expires"), flow)
         q_text = contact.param("q") or "1"
@@ -279,17 +279,10 @@ class Registrar:
         return min(seconds, longest)
 
     def _commit(self, aor: str, wishes: dict[str, Binding], now: UnixTime) -> list[BindingChange]:
-        if not wishes:
-            return []
         account = self._accounts.get(aor, {})
-        stays = [b for b in account.values() if b.key not in wishes and b.is_current(now=now)]
-        added = sum(wish.is_current(now=now) for wish in wishes.values())
-        surplus = len(stays) + added - self._config.max_contacts
-        dead = sorted((b for b in stays if not b.is_connected), key=lambda b: b.registered_at)
-        if surplus > len(dead):
-            raise _Refused(403, f"More than {self._config.max_contacts} contacts")
-        expired = [b for b in account.values() if b.key not in wishes and b not in stays]
-        changes = [self._drop(b) for b in (*expired, *dead[: max(surplus, 0)])]
+        changes: list[BindingChange] = []
+        if len(account) + len(wishes) > self._config.max_contacts:
+            changes += self._make_room(account, wishes, now)
         for key, wish in wishes.items():
             if wish.is_current(now=now):
                 self._put(wish)
@@ -297,6 +290,20 @@ class Registrar:
             elif key in account:
                 changes.append(self._drop(account[key]))
         return changes
+
+    def _make_room(
+        self, account: Mapping[str, Binding], wishes: Mapping[str, Binding], now: UnixTime
+    ) -> list[BindingChange]:
+        """Drop what has expired and, where needed, what lost its connection, oldest first."""
+        others = [binding for key, binding in account.items() if key not in wishes]
+        stays = [binding for binding in others if binding.is_current(now=now)]
+        dead = sorted((b for b in stays if not b.is_connected), key=lambda b: b.registered_at)
+        added = sum(wish.is_current(now=now) for wish in wishes.values())
+        surplus = len(stays) + added - self._config.max_contacts
+        if surplus > len(dead):
+            raise _Refused(403, f"More than {self._config.max_contacts} contacts")
+        expired = [binding for binding in others if not binding.is_current(now=now)]
+        return [self._drop(binding) for binding in (*expired, *dead[: max(surplus, 0)])]
 
     def _put(self, binding: Binding) -> None:
         account = self._accounts.setdefault(binding.aor, {})
@@ -335,9 +342,13 @@ class Registrar:
                 del self._flows[binding.flow]
 
 
-def _check_order(binding: Binding, request: Request) -> None:
+def _check_order(binding: Binding, request: Request, now: UnixTime) -> None:
     """Refuse what a newer REGISTER of the same Call-ID has overtaken (RFC 3261 10.3 steps 6, 7)."""
-    if binding.call_id == _call_id_of(request) and request.cseq.number <= binding.cseq:
+    if (
+        binding.call_id == _call_id_of(request)
+        and request.cseq.number <= binding.cseq
+        and binding.is_current(now=now)
+    ):
         raise _Refused(500, "CSeq is not higher than the last")
 
 

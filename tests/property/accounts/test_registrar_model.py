@@ -41,7 +41,7 @@ class RegistrarAgainstModel(RuleBasedStateMachine):
         request = register(user=account, contacts=[contact], call_id=call_id, cseq=cseq)
         answer = self.registrar.register(account, request, flow, now=self.now)  # type: ignore[arg-type]
         self.store(answer)
-        self.drop_expired(account if answer.status == 200 else None)
+        self.drop_expired()
         known = self.model.get((account, uri))
         if known is not None and known[0] == call_id and cseq <= known[1]:
             assert answer.status == 500
@@ -95,7 +95,7 @@ class RegistrarAgainstModel(RuleBasedStateMachine):
     @rule()
     def looks_at_the_clock(self) -> None:
         self.apply(self.registrar.handle_timer(now=self.now))
-        self.drop_expired(None, everywhere=True)
+        self.drop_expired()
 
     @precondition(lambda self: self.stored)
     @rule()
@@ -104,17 +104,13 @@ class RegistrarAgainstModel(RuleBasedStateMachine):
         self.registrar = Registrar(RegistrarConfig(max_contacts=LIMIT))
         self.registrar.restore(self.stored.values(), now=self.now)
         self.stored = {k: b for k, b in self.stored.items() if b.is_current(now=self.now)}
-        self.drop_expired(None, everywhere=True)
+        self.drop_expired()
         for key, (call_id, cseq, expiry, path) in self.model.items():
             if path is not None and path.startswith("TCP"):
                 self.model[key] = (call_id, cseq, expiry, None)
 
-    def drop_expired(self, account: str | None, *, everywhere: bool = False) -> None:
-        self.model = {
-            k: v
-            for k, v in self.model.items()
-            if v[2] > self.now or not (everywhere or k[0] == account)
-        }
+    def drop_expired(self) -> None:
+        self.model = {key: entry for key, entry in self.model.items() if entry[2] > self.now}
 
     def store(self, answer: Registration) -> None:
         if answer.status != 200:
