@@ -61,7 +61,7 @@ class Candidate:
         """
         nowhere = "::" if endpoint.is_ipv6 else "0.0.0.0"  # noqa: S104 - a placeholder, not a bind
         return cls(
-            "anchor", component, "UDP", 256 - component, endpoint.host, endpoint.port, "relay",
+            "ringmesh", component, "UDP", 256 - component, endpoint.host, endpoint.port, "relay",
             f"raddr {nowhere} rport 9",
         )  # fmt: skip
 

@@ -36,6 +36,7 @@ _TEL: Final = re.compile(rf"(\+?+[0-9A-Fa-f*#\-.()]++)((?:;{_PARAM_TEXT}(?:={_PA
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*+")
 _OPAQUE: Final = re.compile(r"[^\x00-\x20\x7f\"<>\\]++")
 _ESCAPE: Final = re.compile(_ESC)
+_SURPLUS_COLON: Final = re.compile(r":::(?=[0-9]++\.)")
 _UNRESERVED: Final = frozenset(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()"
 )
@@ -202,7 +203,7 @@ def bracketed_ipv6(text: str) -> str:
     inner = text[1:-1].lower()
     if ":" not in inner or len(inner) > 46:
         raise SipParseError(400, "Bad IPv6 address")
-    inner = inner.replace(":::", "::")
+    inner = _SURPLUS_COLON.sub("::", inner)
     try:
         parse_ip(inner)
     except AddressError as error:

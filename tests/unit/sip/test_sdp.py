@@ -306,8 +306,8 @@ def test_an_anchor_is_one_more_candidate_of_the_least_priority() -> None:
     assert written(description) == ICE.replace(
         "a=candidate:broken\n",
         "a=candidate:broken\n"
-        "a=candidate:anchor 1 UDP 255 198.51.100.1 10000 typ relay raddr 0.0.0.0 rport 9\n"
-        "a=candidate:anchor 2 UDP 254 2001:db8::1 10001 typ relay raddr :: rport 9\n",
+        "a=candidate:ringmesh 1 UDP 255 198.51.100.1 10000 typ relay raddr 0.0.0.0 rport 9\n"
+        "a=candidate:ringmesh 2 UDP 254 2001:db8::1 10001 typ relay raddr :: rport 9\n",
     ).replace("a=remote-candidates:1 192.0.2.1 5\n", "")
 
 

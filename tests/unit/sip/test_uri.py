@@ -99,6 +99,10 @@ def test_edits_make_new_uris() -> None:
 def test_an_address_with_a_surplus_colon_is_taken_without_it() -> None:
     """RFC 5118 4.10: the grammar of RFC 3261 permits it."""
     assert Uri.parse("sip:user@[2001:db8:::192.0.2.1]").host == "2001:db8::192.0.2.1"
+    assert Uri.parse("sip:[:::192.0.2.1]").host == "::192.0.2.1"
+    for other in ("[2001:db8:::10]", "[2001:db8::::192.0.2.1]", "[1:::2:192.0.2.1]", "[:::]"):
+        with pytest.raises(SipParseError):
+            Uri.parse(f"sip:user@{other}")
 
 
 def test_lengths_and_counts_are_bounded() -> None:
