@@ -74,8 +74,8 @@ class Supervisor:
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
         self._owners: dict[tuple[bool, int], RelaySession] = {}
-        self._anchor_ids = _Ids(1)
-        self._leg_ids = _Ids(first_leg_id)
+        self._anchor_ids = Ids(1)
+        self._leg_ids = Ids(first_leg_id)
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
         self._link: ControlLink | None = None
@@ -336,7 +336,7 @@ def respawn_pause(early_deaths: int) -> float:
     return float(min(FIRST_PAUSE_SECONDS * 2 ** (early_deaths - 2), LONGEST_PAUSE_SECONDS))
 
 
-class _Ids:
+class Ids:
     """Unused 32-bit ids, never 0, the same one again only after all others."""
 
     def __init__(self, first: int) -> None:
