@@ -6,6 +6,7 @@ backwards at the end. What goes wrong on the way leaves nothing half-started.
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,6 +22,8 @@ from node.state import StateFolder
 
 DRAIN_SECONDS = 4.0
 "How long calls and peers are given to hear that the node ends; the whole stop takes under 5 s."
+SAME_SIGNAL_SECONDS = 0.5
+"One wish to stop may arrive twice, from a terminal and from `timeout` or `make`."
 FIRST_LOGIN = "phone1"
 log = structlog.get_logger("node")
 
@@ -149,6 +152,7 @@ class _Stop:
         self._on_begin = on_begin
         self._at_once = at_once
         self._begun = False
+        self._first: float | None = None
 
     def begin(self) -> None:
         """Ask for the stop; only the first time counts."""
@@ -158,7 +162,10 @@ class _Stop:
             self._on_begin()
 
     def _signalled(self) -> None:
-        if self._begun:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+        elif now - self._first > SAME_SIGNAL_SECONDS:
             self._at_once()
         self.begin()
 

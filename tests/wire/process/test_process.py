@@ -1,5 +1,6 @@
 """A process's life: first start, later starts, signals, a second signal, failure."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -75,8 +76,24 @@ def test_a_second_signal_ends_at_once(
     assert set(line(process)) == {"ready"}
     process.send_signal(signal.SIGINT)
     assert line(process) == "stopping"
+    for _ in range(20):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+    assert process.returncode == 130
+
+
+def test_one_wish_that_arrives_twice_is_one(
+    processes: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """`timeout` signals its child and then the child's whole group."""
+    process = start(processes, tmp_path, "0.2")
+    assert set(line(process)) == {"first_account"}
+    assert set(line(process)) == {"ready"}
     process.send_signal(signal.SIGINT)
-    assert process.wait(2) == 130
+    assert line(process) == "stopping"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(STOP_BOUND) == 0
 
 
 def test_a_drain_that_hangs_is_cut_short(
