@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from federation.mesh import MeshSocket
 from federation.messages import Bye, Hello, Legs, Request, Response
 from federation.model.address import Endpoint
-from federation.model.clocks import Clock, Monotonic, SystemClock, SystemEntropy, UnixTime
+from federation.model.clocks import Clock, SystemClock, SystemEntropy
 from federation.model.identity import NodeId, NodeKey
 from federation.model.network import Network
 from federation.peers import Links, MeshPort
@@ -136,16 +136,6 @@ def answering(*codes: int, legs: Legs = ()) -> Callable[[ServerTransaction], Non
             txn.respond(status(code), legs, final=code >= 200)
 
     return answer
-
-
-class LoopClock:
-    """Time as the running loop tells it, for loops whose time jumps."""
-
-    def monotonic(self) -> Monotonic:
-        return Monotonic(asyncio.get_running_loop().time())
-
-    def unix(self) -> UnixTime:
-        return UnixTime(1_800_000_000 + asyncio.get_running_loop().time())
 
 
 class Node:

@@ -1,8 +1,7 @@
-"""Asyncio without waiting, and datagrams without sockets.
+"""Links without waiting and without sockets.
 
-`VirtualLoop` jumps to the next timer whenever nothing else is to be done, so minutes pass in
-milliseconds and a seed repeats exactly. `MemoryNetwork` carries datagrams between `MemoryPort`s and
-can lose, delay, repeat and reorder them, or cut an address off.
+`MemoryNetwork` carries datagrams between `MemoryPort`s and can lose, delay, repeat and reorder
+them, or cut an address off. Under `in_virtual_time` minutes pass in milliseconds.
 """
 
 import asyncio
@@ -15,33 +14,7 @@ from typing import Any
 import pytest
 
 from federation.model.address import Endpoint
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock is moved by its own timers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.virtual_now = 1_000.0
-        self._clock_resolution = 1e-9
-        real = self._selector
-        loop = self
-
-        class Jump:
-            def __getattr__(self, name: str) -> Any:
-                return getattr(real, name)
-
-            def select(self, timeout: float | None) -> Any:
-                if timeout is None:
-                    raise RuntimeError("nothing is scheduled: the test would wait for ever")
-                if timeout > 0:
-                    loop.virtual_now += timeout
-                return real.select(0)
-
-        self._selector = Jump()
-
-    def time(self) -> float:
-        return self.virtual_now
+from tests.support.virtual_loop import VirtualLoop
 
 
 def in_virtual_time(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
