@@ -1,4 +1,4 @@
-"""A telephone for the command line: registers, calls or waits to be called, plays and records.
+r"""A telephone for the command line: registers, calls or waits to be called, plays and records.
 
     python examples/softphone.py --server 192.0.2.7 --login alice --password secret
     python examples/softphone.py --server 192.0.2.7:5070 --login alice --password secret \

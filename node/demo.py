@@ -32,7 +32,7 @@ MEET_WITHIN = 10.0
 "Seconds for nodes to find each other by multicast before they are told of one another."
 FOUND_WITHIN = 20.0
 "Seconds until a new number can be found from another node."
-LISTEN = 3.0
+LISTEN = 2.5
 "Seconds of sound that are judged in each call."
 INTERRUPTED = 130
 _POLL = 0.25
@@ -170,9 +170,12 @@ class _Demo:
                         await phone.register(account["login"], account["password"], server=server)
                         self._tell.note(f"{account['login']} is registered at {server} over UDP")
                 await self._find(caller_node, bob["number"])
-                await self._call("alice calls bob by number", alices, bobs, bob["number"])
+                report = await self._call("alice calls bob by number", alices, bobs, bob["number"])
                 await self._find(callee_node, alice["number"])
-                await self._call("bob calls back the number he saw", bobs, alices, alice["number"])
+                back = self._number_shown(report, alice["number"])
+                await self._call("bob calls back the number he saw", bobs, alices, back)
+                by_key = f"bob@{callee_node.status['key_name']}"
+                await self._call("alice calls bob by his node's key", alices, bobs, by_key)
                 with self._tell.step("alice calls the echo test, *43"):
                     report = await measure_echo(alices, "*43", seconds=LISTEN)
                     self._note_call("echo test", report)
@@ -242,15 +245,26 @@ class _Demo:
                 where = ", ".join(answering.get("addresses", [])) or "address unknown"
                 self._tell.note(f"it lives on {answering['node_id'][:16]}… at {where}")
 
-    async def _call(self, name: str, caller: Phone, callee: Phone, number: str) -> None:
+    def _number_shown(self, report: CallReport, number: str) -> str:
+        """The number that the callee's phone showed, which must be the caller's and vouched for."""
+        shown = report.shown.uri if report.shown else ""
+        dialled_back = shown.partition(":")[2].partition("@")[0]
+        if report.ok and dialled_back != number:
+            self._outcome.problems.append(f"the callee saw {shown} instead of {number}")
+        if report.ok and report.asserted is None:
+            self._outcome.problems.append(f"nobody vouched for the caller's number {number}")
+        return dialled_back or number
+
+    async def _call(self, name: str, caller: Phone, callee: Phone, target: str) -> CallReport:
         with self._tell.step(name):
-            report = await measure_call(caller, callee, number, seconds=LISTEN)
+            report = await measure_call(caller, callee, target, seconds=LISTEN)
             if report.caller_rtp is not None and report.callee_rtp is not None:
                 self._tell.note(
                     f"path: phone {caller.local_ip} -> anchor {report.caller_rtp.remote} "
                     f"-> sealed leg -> anchor {report.callee_rtp.remote} -> phone {callee.local_ip}"
                 )
             self._note_call(name, report)
+        return report
 
     def _note_call(self, name: str, report: CallReport) -> None:
         self._outcome.calls[name] = report
@@ -303,7 +317,7 @@ class _Screen:
         self._console.print(f"   [dim]{time.monotonic() - begun:.1f} s[/dim]")
 
     def note(self, text: str) -> None:
-        self._console.print(f"   {text}", markup=False)
+        self._console.print(f"   {text}", markup=False, soft_wrap=True)
 
     def end(self, outcome: Outcome) -> None:
         table = Table("call", "rang after", "stood after", "caller heard", "callee heard", "")
