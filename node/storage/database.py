@@ -115,10 +115,11 @@ class Database:
             raise storage_error(error, self.name) from error
 
     def _bring_up_to_date(self, migrate: Migrate) -> None:
+        with self.read() as connection:
+            if _version_of(connection) == SCHEMA_VERSION:
+                return
         with self.write() as connection:
             version = _version_of(connection)
-            if version == SCHEMA_VERSION:
-                return
             if version is None:
                 metadata.create_all(connection)
                 connection.execute(

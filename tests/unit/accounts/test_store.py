@@ -2,15 +2,17 @@
 
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from federation.model.number import derive_number
+from federation.model.identity import AccountId, AccountKey
+from federation.model.number import Number, derive_number
 from node.accounts.account import AccountKind
 from node.accounts.login import AccountError
-from node.accounts.numbers import NumberDeriver
+from node.accounts.numbers import NICENESS, NumberDeriver
 from node.accounts.password import PASSWORD_LENGTH
 from node.accounts.store import AccountStore
 from node.accounts.wanted import MAX_BATCH, WantedAccount
@@ -188,3 +190,18 @@ def test_the_number_is_the_one_of_the_accounts_key(database: Database) -> None:
 def test_many_accounts_in_one_batch(database: Database) -> None:
     made = a_store(database).add([WantedAccount(login=f"u{n}") for n in range(2000)])
     assert len(made) == len(a_store(database).book) == 2000
+
+
+@pytest.mark.skipif(not hasattr(os, "setpriority"), reason="this system has no priorities")
+def test_deriving_gives_way_to_everything_else() -> None:
+    seen: list[int] = []
+
+    def derive(account: AccountId) -> Number:
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return cheap_number(account)
+
+    deriver = NumberDeriver(threads=1, derive=derive)
+    deriver.submit(AccountKey(b"k" * 32).id).result(timeout=10)
+    deriver.close()
+    assert seen == [NICENESS]
+    assert os.getpriority(os.PRIO_PROCESS, 0) < NICENESS
