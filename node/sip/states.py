@@ -188,7 +188,6 @@ INVITE_SERVER = Machine(
             E.PROVISIONAL: Rule(S.PROCEEDING, (Step.SEND_RESPONSE,)),
             E.SUCCESS: Rule(S.ACCEPTED, (Step.SEND_RESPONSE,)),
             E.FAILURE: Rule(S.COMPLETED, (Step.SEND_RESPONSE,)),
-            E.ABANDONED: Rule(S.TERMINATED),
         },
         S.COMPLETED: {
             E.REQUEST: Rule(S.COMPLETED, (Step.SEND_AGAIN,)),
@@ -222,14 +221,14 @@ NON_INVITE_SERVER = Machine(
             E.RESEND: Rule(S.PROCEEDING, (Step.SEND_TRYING,)),
             E.SUCCESS: Rule(S.COMPLETED, (Step.SEND_RESPONSE,)),
             E.FAILURE: Rule(S.COMPLETED, (Step.SEND_RESPONSE,)),
-            E.ABANDONED: Rule(S.TERMINATED),
+            E.ABANDONED: Rule(S.COMPLETED),
             E.GIVE_UP: Rule(S.TERMINATED),
         },
         S.PROCEEDING: {
             E.REQUEST: Rule(S.PROCEEDING, (Step.SEND_AGAIN,)),
             E.SUCCESS: Rule(S.COMPLETED, (Step.SEND_RESPONSE,)),
             E.FAILURE: Rule(S.COMPLETED, (Step.SEND_RESPONSE,)),
-            E.ABANDONED: Rule(S.TERMINATED),
+            E.ABANDONED: Rule(S.COMPLETED),
             E.GIVE_UP: Rule(S.TERMINATED),
         },
         S.COMPLETED: {

@@ -125,7 +125,7 @@ class TransactionLayer:
 
         Nothing is sent where nothing may be: to a transaction that has ended, a second final
         response (but any 2xx to an INVITE after a 2xx), and to a non-INVITE a provisional response
-        or a 408, which ends it silently (RFC 4320; its 100 the layer sends itself when due).
+        or a 408, which leaves it unanswered (RFC 4320; its 100 the layer sends itself when due).
         """
         effects: list[Effect] = []
         txn = self._table.servers.get(key)
@@ -139,7 +139,10 @@ class TransactionLayer:
         return effects
 
     def abandon(self, key: ServerKey, *, now: Monotonic) -> list[Effect]:
-        """End a request that will never be answered, silently. Nothing happens once it was."""
+        """Leave a non-INVITE unanswered for good; copies of it are absorbed in silence.
+
+        Nothing happens to an INVITE, which always needs an answer, or to what has its answer.
+        """
         effects: list[Effect] = []
         txn = self._table.servers.get(key)
         if txn is not None:

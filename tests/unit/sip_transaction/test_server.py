@@ -149,15 +149,26 @@ def test_non_invite_gets_100_by_itself_but_only_late() -> None:
     assert sent(layer.receive_data(request("OPTIONS").encode(), UDP, now=time.now)) == [(100, UDP)]
 
 
-def test_non_invite_never_gets_408_and_no_answer_ends_it_silently() -> None:
+def test_non_invite_never_gets_408() -> None:
+    """RFC 4320 section 4.2: nothing is sent, and a copy is no new request."""
+    layer, time = a_layer(), VirtualTime()
+    key, seen = arrive(layer, request("OPTIONS"), time)
+    assert layer.respond(key, response(seen, 408), now=time.now) == []
+    assert layer.usage.unanswered == 0
+    assert layer.receive_data(request("OPTIONS").encode(), UDP, now=time.now) == []
+    assert layer.respond(key, response(seen, 200), now=time.now) == []
+    assert time.run(layer, 60) == [(32.0, TransactionEnded(key))]
+    assert nothing_left(layer)
+
+
+def test_non_invite_without_any_answer_ends_silently() -> None:
     """RFC 4320 section 4.2: a late answer is worth nothing to its client."""
     layer, time = a_layer(), VirtualTime()
     key, seen = arrive(layer, request("OPTIONS"), time)
-    assert layer.respond(key, response(seen, 408), now=time.now) == [TransactionEnded(key)]
-    unanswered, _ = arrive(layer, request("OPTIONS", branch="z9hG4bK-2"), time)
     passed = time.run(layer, 60)
-    assert passed[-1] == (32.0, TransactionEnded(unanswered))
-    assert len(passed) == 2
+    assert sent([passed[0][1]]) == [(100, UDP)]
+    assert passed[1:] == [(32.0, TransactionEnded(key))]
+    assert layer.respond(key, response(seen, 200), now=time.now) == []
     assert nothing_left(layer)
 
 
@@ -360,11 +371,11 @@ def test_what_cannot_be_answered_is_only_reported(data: bytes) -> None:
     assert [type(effect) for effect in effects] == [Malformed]
 
 
-def test_abandoned_requests_end_silently() -> None:
+def test_an_abandoned_non_invite_stays_silent_and_an_invite_cannot_be_abandoned() -> None:
     layer, time = a_layer(), VirtualTime()
-    for method in ("INVITE", "OPTIONS"):
-        key, _ = arrive(layer, request(method), time)
-        assert layer.abandon(key, now=time.now) == [TransactionEnded(key)]
-        assert layer.abandon(key, now=time.now) == []
-    assert nothing_left(layer)
-    assert layer.next_timer() is None
+    key, _ = arrive(layer, request("OPTIONS"), time)
+    invite, _ = arrive(layer, request(), time)
+    assert layer.abandon(key, now=time.now) == []
+    assert layer.abandon(invite, now=time.now) == []
+    assert layer.usage.unanswered == 1
+    assert time.run(layer, 60) == [(32.0, TransactionEnded(key))]
