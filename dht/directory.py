@@ -20,12 +20,13 @@ from dht.finder import LOOKUP_BUDGET_S, Finder, Found, LookupResult, NotFound
 from dht.maintenance import Maintenance
 from dht.messages import FULL, Answer, ContactEntry, FindNode, Get, Pong, Store, Stored
 from dht.number_claims import ClaimVerifier, Derive
-from dht.overlay import Overlay, Reply, Traffic
+from dht.overlay import Overlay, Reply
 from dht.overlay_id import Offload, OverlayId, OverlayIdCache, overlay_id
 from dht.peer_cache import read_peer_cache
 from dht.publisher import Issuer, Name, Publication, Publisher
 from dht.publishing import Publishing
 from dht.record import Accepts, Kind, Record, record_key
+from dht.serving import Traffic
 from dht.store import RecordStore
 from dht.table import Contact, SecureTable
 from dht.tasks import Tasks

@@ -78,6 +78,8 @@ class Outcome:
     "The newest record of each publisher."
     conclusive: bool
     "Three quarters of the region answered, or enough agreed: what was not found is not there."
+    votes: dict[bytes, int]
+    "How many nodes answered with each record, by the record's hash."
     region: tuple[ContactEntry, ...]
     "Who answered in the region, nearest first."
     outdated: tuple[ContactEntry, ...]
@@ -322,6 +324,7 @@ class Lookup:
         self.outcome = Outcome(
             records=best,
             conclusive=share >= CONCLUSIVE_SHARE or self._is_agreed(),
+            votes=Counter(record.hash for peer in everybody for record in peer.records),
             region=tuple(peer.entry for peer in answered),
             outdated=tuple(p.entry for p in everybody if p.records and p.records != best),
             distances=tuple(sorted(peer.distance for peer in everybody)),

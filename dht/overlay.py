@@ -1,45 +1,34 @@
 """Questions and answers over the mesh socket: frames out, frames in, in the order that is cheap.
 
-A datagram is checked by length, magic and rate, then against what is pending or by its cookie
-(microseconds), then by signature (0.1 ms), then by puzzle (0.5 ms, in a thread, remembered).
-What a request asks is answered by a `Server`; this class knows nothing of records.
+An answer is checked against what is pending (microseconds), then by signature (0.1 ms), then by
+puzzle (0.5 ms, in a thread, remembered). What others ask is `serving`'s business; records are
+nobody's here.
 """
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import structlog
 
 from dht import canonical, messages
-from dht.answers import in_parts, joined
-from dht.cookie import UNPROVEN_BURST, UNPROVEN_RATE, CookieJar, RateLimiter, TokenBucket
+from dht.answers import joined
+from dht.cookie import TokenBucket
 from dht.frame import (
-    AMPLIFICATION,
-    MAX_BODY,
     NO_COOKIE,
-    OVERHEAD,
     TXID_BYTES,
     UNKNOWN_RECIPIENT,
-    UNPROVEN_REQUEST,
     Frame,
     FrameError,
     FrameType,
     padding_for,
 )
-from dht.messages import Answer, FindNode, Get, Observed, Ping, Pong, Request, Store
+from dht.messages import Answer, Get, Ping, Pong, Request, Store
 from dht.overlay_id import OverlayId, OverlayIdCache, PuzzleError
 from dht.pending import Pending, PendingTable, Repeat
-from dht.sealing import (
-    ANSWER_OVERHEAD,
-    SEAL_OVERHEAD,
-    RequestSeal,
-    SealingKey,
-    SealKeys,
-    seal_answer,
-)
+from dht.sealing import SEAL_OVERHEAD, RequestSeal
+from dht.serving import RequestDesk, Send, Server, Traffic
 from dht.table import FIRST_PATIENCE_S, MAX_MISSES, Contact, SecureTable
 from dht.tasks import Tasks
 from federation.model.address import Endpoint
@@ -59,7 +48,7 @@ GREET_AGAIN_S = 600.0
 SENDS = 2
 "Transmissions of a request, unless others could answer in its place."
 
-Send = Callable[[bytes, Endpoint], None]
+Waiter = asyncio.Future["Reply | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,39 +57,6 @@ class Reply:
 
     contact: Contact
     answer: Answer
-
-
-class Server(Protocol):
-    """Answers what others ask."""
-
-    def pong(self) -> Pong:
-        """The answer to a ping."""
-
-    def look_up(self, request: FindNode | Get, asker: Endpoint) -> Answer:
-        """The answer to find_node or get."""
-
-    def store(self, request: Store) -> Answer:
-        """The answer to a store by a node whose address and id are proven."""
-
-
-@dataclass(slots=True)
-class Traffic:
-    """Counters since the start."""
-
-    datagrams_in: int = 0
-    datagrams_out: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    malformed: int = 0
-    "Not a frame, not signed, or a body that breaks its format."
-    limited: int = 0
-    "Requests dropped because their network sends too many."
-    challenged: int = 0
-    "Requests answered with a cookie instead of what they asked."
-    unmatched: int = 0
-    "Answers that nobody waits for."
-    impostors: int = 0
-    "Answers by another node than was asked, or without a valid id."
 
 
 class Overlay:
@@ -130,14 +86,23 @@ class Overlay:
         self._table, self._ids, self._tasks = table, ids, tasks
         self._on_contact, self._on_lost = on_contact, on_lost
         self._clock, self._entropy = clock, entropy
-        self._cookies = CookieJar(entropy=entropy)
-        self._rates = RateLimiter()
-        now = clock.monotonic()
-        self._unproven = TokenBucket(UNPROVEN_RATE, UNPROVEN_BURST, now=now)
-        self._greetings = TokenBucket(GREET_RATE, GREET_BURST, now=now)
+        self._desk = RequestDesk(
+            key=key,
+            nonce=nonce,
+            network=network,
+            own_id=self.own_id,
+            send=self._out,
+            server=server,
+            on_proven=self._heard_from,
+            ids=ids,
+            traffic=self.traffic,
+            clock=clock,
+            entropy=entropy,
+            tasks=tasks,
+        )
+        self._greetings = TokenBucket(GREET_RATE, GREET_BURST, now=clock.monotonic())
         self._greeting: set[Endpoint] = set()
-        self._sealing = SealingKey(entropy=entropy)
-        self._pending: PendingTable[asyncio.Future[Reply | None]] = PendingTable()
+        self._pending: PendingTable[Waiter] = PendingTable()
         self._acquaintances: OrderedDict[bytes, Contact] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
@@ -145,7 +110,7 @@ class Overlay:
     @property
     def seal_key(self) -> bytes:
         """The X25519 key to which bodies for this node are sealed."""
-        return self._sealing.public
+        return self._desk.seal_key
 
     @property
     def waiting(self) -> int:
@@ -227,106 +192,21 @@ class Overlay:
         try:
             frame = Frame.parse(data)
             if frame.type is FrameType.REQUEST:
-                self._on_request(frame, source, len(data))
+                self._desk.receive(frame, source, len(data))
             else:
                 self._on_answer(frame, source)
         except FrameError:
             self.traffic.malformed += 1
 
-    # What others ask
+    # What others answer, and that they asked
 
-    def _on_request(self, frame: Frame, source: Endpoint, size: int) -> None:
-        now = self._clock.monotonic()
-        if frame.to not in (self.own_id, UNKNOWN_RECIPIENT) or frame.sender == self._key.id:
-            return
-        if not self._rates.allows(source, now=now):
-            self.traffic.limited += 1
-            return
-        proven = self._cookies.accepts(frame.cookie, source, frame.sender, now=now)
-        if not proven and (frame.cookie != NO_COOKIE or not self._unproven.take(now=now)):
-            self._challenge(frame, source, now)
-            return
-        frame.verify(self._network)
-        body, keys = frame.body, None
-        if frame.sealed:
-            try:
-                body, keys = self._sealing.open(frame.body, frame.header)
-            except FrameError:
-                self._refuse(frame, source, messages.CANNOT_OPEN)
-                return
-        try:
-            padded = not proven and size == UNPROVEN_REQUEST
-            request = messages.parse_request(body, padded_to_minimum=padded)
-            if frame.to == UNKNOWN_RECIPIENT and not isinstance(request, Ping):
-                raise FrameError("only a ping may go to whoever is there")
-        except FrameError:
-            self._refuse(frame, source, messages.MALFORMED)
-            raise
-        room = min(size * AMPLIFICATION - OVERHEAD, MAX_BODY)
-        asker = _Asker(frame, source, keys, MAX_BODY if proven else room, proven)
-        match request:
-            case Ping():
-                self._answer(asker, self._server.pong())
-            case Store():
-                if proven:
-                    self._tasks.spawn(self._store(asker, request))
-                else:
-                    self._challenge(frame, source, now)
-            case _:
-                self._answer(asker, self._server.look_up(request, source))
-        if proven:
-            self._heard_from(frame.sender, frame.nonce, source, now)
-
-    async def _store(self, asker: "_Asker", request: Store) -> None:
-        """Keep a record, once the publisher's messenger is known to have paid for its id."""
-        try:
-            await self._ids.check(asker.frame.sender, asker.frame.nonce)
-        except PuzzleError:
-            self._answer(asker, messages.Stored(messages.UNCHECKED, 0))
-            return
-        self._answer(asker, self._server.store(request))
-
-    def _answer(self, asker: "_Asker", answer: Answer) -> None:
-        frame, now = asker.frame, self._clock.monotonic()
-        cookie = self._cookies.cookie(asker.source, frame.sender, now=now)
-        room = asker.room - (0 if asker.keys is None else ANSWER_OVERHEAD)
-        most = messages.MAX_PARTS if asker.proven else 1
-        for body in in_parts(answer, Observed(asker.source, cookie), room=room, most=most):
-            reply = self._frame(FrameType.REPLY, frame, body, sealed=asker.keys is not None)
-            if asker.keys is not None:
-                sealed = seal_answer(asker.keys, body, reply.header, entropy=self._entropy)
-                reply = replace(reply, body=sealed)
-            self._out(reply.signed(self._key, self._network), asker.source)
-
-    def _challenge(self, frame: Frame, source: Endpoint, now: Monotonic) -> None:
-        self.traffic.challenged += 1
-        body = messages.challenge_body(self._cookies.cookie(source, frame.sender, now=now))
-        self._out(self._frame(FrameType.CHALLENGE, frame, body).encode(), source)
-
-    def _refuse(self, frame: Frame, source: Endpoint, code: int) -> None:
-        refusal = self._frame(FrameType.REFUSAL, frame, messages.refusal_body(code))
-        self._out(refusal.signed(self._key, self._network), source)
-
-    def _frame(
-        self, kind: FrameType, request: Frame, body: bytes, *, sealed: bool = False
-    ) -> Frame:
-        """An answer to `request`."""
-        return Frame(
-            type=kind,
-            txid=request.txid,
-            sender=self._key.id,
-            nonce=self._nonce,
-            to=bytes(request.sender),
-            body=body,
-            sealed=sealed,
-        )
-
-    def _heard_from(self, sender: NodeId, nonce: bytes, source: Endpoint, now: Monotonic) -> None:
+    def _heard_from(self, sender: NodeId, nonce: bytes, source: Endpoint) -> None:
         """A node proved its address by a request: that keeps a contact alive, but makes none."""
         try:
             id_ = self._ids.known(sender, nonce)
         except PuzzleError:
             return
+        now = self._clock.monotonic()
         contact = None if id_ is None else self.known(id_)
         if contact is None or contact.endpoint != source:
             self.greet(source)
@@ -334,8 +214,6 @@ class Overlay:
             contact.heard(now=now)
         elif now - contact.last_heard > GREET_AGAIN_S:
             self.greet(source)
-
-    # What others answer
 
     def _on_answer(self, frame: Frame, source: Endpoint) -> None:
         pending = self._pending.match(frame.txid, source, frame.sender)
@@ -362,9 +240,7 @@ class Overlay:
         else:
             self._accept(pending, frame, id_, now)
 
-    async def _check(
-        self, pending: Pending[asyncio.Future[Reply | None]], frame: Frame, now: Monotonic
-    ) -> None:
+    async def _check(self, pending: Pending[Waiter], frame: Frame, now: Monotonic) -> None:
         try:
             id_ = await self._ids.check(frame.sender, frame.nonce)
         except PuzzleError:
@@ -377,13 +253,13 @@ class Overlay:
         except FrameError:
             self.traffic.malformed += 1
 
-    def _impostor(self, pending: Pending[asyncio.Future[Reply | None]]) -> None:
+    def _impostor(self, pending: Pending[Waiter]) -> None:
         self.traffic.impostors += 1
         self._end(pending, None)
 
     def _accept(
         self,
-        pending: Pending[asyncio.Future[Reply | None]],
+        pending: Pending[Waiter],
         frame: Frame,
         id_: OverlayId,
         now: Monotonic,
@@ -410,9 +286,7 @@ class Overlay:
         if len(pending.parts) == part.parts:
             self._end(pending, Reply(contact, joined(pending.parts)))
 
-    def _refused(
-        self, pending: Pending[asyncio.Future[Reply | None]], id_: OverlayId, code: int
-    ) -> None:
+    def _refused(self, pending: Pending[Waiter], id_: OverlayId, code: int) -> None:
         contact = self.known(id_)
         if code == messages.CANNOT_OPEN and pending.seal is not None and contact is not None:
             contact.seal_key = None
@@ -423,7 +297,7 @@ class Overlay:
 
     def _meet(
         self,
-        pending: Pending[asyncio.Future[Reply | None]],
+        pending: Pending[Waiter],
         frame: Frame,
         id_: OverlayId,
         part: messages.Part,
@@ -454,7 +328,7 @@ class Overlay:
 
     # Sending
 
-    def _transmit(self, pending: Pending[asyncio.Future[Reply | None]], cookie: bytes) -> None:
+    def _transmit(self, pending: Pending[Waiter], cookie: bytes) -> None:
         """Build a request's datagram and send it, at first or with something changed."""
         request = pending.request
         contact = None if pending.recipient is None else self.known(pending.recipient)
@@ -489,7 +363,7 @@ class Overlay:
         self.traffic.bytes_out += len(data)
         self._send(data, endpoint)
 
-    def _end(self, pending: Pending[asyncio.Future[Reply | None]], reply: Reply | None) -> None:
+    def _end(self, pending: Pending[Waiter], reply: Reply | None) -> None:
         if self._pending.finish(pending) and not pending.owner.done():
             pending.owner.set_result(reply)
 
@@ -514,7 +388,7 @@ class Overlay:
                 self._silent(effect.pending)
         self._arm()
 
-    def _silent(self, pending: Pending[asyncio.Future[Reply | None]]) -> None:
+    def _silent(self, pending: Pending[Waiter]) -> None:
         """Nobody answered, or not all parts came."""
         contact = None if pending.recipient is None else self.known(pending.recipient)
         reply = None
@@ -535,16 +409,3 @@ class Overlay:
             self._on_lost(contact)
             if waiting is not None:
                 self.greet(waiting.endpoint)
-
-
-@dataclass(frozen=True, slots=True)
-class _Asker:
-    """Who asked, and how it is to be answered."""
-
-    frame: Frame
-    source: Endpoint
-    keys: SealKeys | None
-    room: int
-    "Bytes of body that an answer may have."
-    proven: bool
-    "Its address is proven by a cookie."
