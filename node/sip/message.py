@@ -158,8 +158,7 @@ class Message(HeaderLines):
         try:
             value = views[read] = read(self)
         except SipParseError as error:
-            if error.partial is None:
-                error.partial = self._answerable()
+            error.partial = self._answerable()
             raise
         return value
 
@@ -180,8 +179,7 @@ class Message(HeaderLines):
         try:
             self._check()
         except SipParseError as error:
-            if error.partial is None:
-                error.partial = self._answerable()
+            error.partial = self._answerable()
             raise
 
     def _check(self) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.sip_hostile import hostile, hostile_sdp
-from tests.support.sip_load import cpu_seconds, exercise, exercise_sdp
+from tests.support.sip_load import cpu_seconds, exercise, exercise_sdp, is_traced
+
+pytestmark = pytest.mark.skipif(is_traced(), reason="CPU time says nothing under a tracer")
 
 GATES = [(64_000, 0.050), (3_000, 0.005)]
 "Bytes of a message, and the seconds that parsing, checking and every view may take together."

@@ -84,6 +84,7 @@ def test_the_user_text_resolves_escapes() -> None:
     assert Uri.parse("sip:%2A43@example.org").user_text == "*43"
     assert Uri.parse("sip:caf%C3%A9@example.org").user_text == "caf\u00e9"
     assert Uri.parse("sip:a%FF@example.org").user_text == "a\udcff"
+    assert Uri.parse("sip:*43@example.org").user_text == "*43"
     assert Uri.parse("sip:example.org").user_text == ""
 
 
@@ -92,6 +93,8 @@ def test_edits_make_new_uris() -> None:
     assert str(uri.with_(user="carol", port=5070)) == "sip:carol@example.org:5070;ob;lr"
     assert str(uri.with_param("OB", "x")) == "sip:bob@example.org;OB=x;lr"
     assert str(uri.with_param("transport", "tcp")) == "sip:bob@example.org;ob;lr;transport=tcp"
+    twice = Uri.parse("sip:bob@example.org;x=1;lr;X=2")
+    assert str(twice.with_param("x", "3")) == "sip:bob@example.org;x=3;lr"
     assert str(uri.without_param("Lr")) == "sip:bob@example.org;ob"
     assert str(uri) == "sip:bob@example.org;ob;lr"
 
