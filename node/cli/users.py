@@ -20,7 +20,8 @@ Login = Annotated[
     str, typer.Argument(metavar="LOGIN", help="Letters a-z, digits, `.`, `_` and `-`.")
 ]
 Password = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="(default: a generated one, shown once)")
+    str | None,
+    typer.Option(metavar="TEXT", help="`-` reads a line (default: a generated one, shown once)"),
 ]
 
 
@@ -57,7 +58,7 @@ def add(
         users = read_users(file)
         with open_desk(state_path_of(state), create=True) as desk:
             return _add_many(desk, users, as_json=as_json)
-    new = NewUser(login=login or "", password=password, extension=extension, name=name)
+    new = NewUser(login=login or "", password=_given(password), extension=extension, name=name)
     with open_desk(state_path_of(state), create=True) as desk:
         _print_sheet(desk.add(new), as_json=as_json)
     return 0
@@ -106,7 +107,7 @@ def passwd(
     from node.cli.desk import open_desk
 
     with open_desk(state_path_of(state)) as desk:
-        _print_sheet(desk.passwd(login, password), as_json=as_json)
+        _print_sheet(desk.passwd(login, _given(password)), as_json=as_json)
 
 
 @app.command()
@@ -120,6 +121,13 @@ def remove(login: Login, as_json: AsJson = False, state: State = None) -> None:
         print_json({"removed": login})
     else:
         typer.echo(f"{login} is removed")
+
+
+def _given(password: str | None) -> str | None:
+    """A password from the option, or from standard input so that no list of processes shows it."""
+    if password == "-":  # noqa: S105 (the word for standard input)
+        return sys.stdin.readline().rstrip("\r\n")
+    return password
 
 
 def _print_sheet(sheet: dict[str, Any], *, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """Commands, their output for people and programs, and their exit codes."""
 
+import io
 import json
 import subprocess
 import sys
@@ -154,6 +155,18 @@ def test_users_of_a_running_node(capsys: Capture, tmp_path: Path, node: MemoryNo
     assert outcome(capsys, "user", "remove", "alice", *state)[:2] == (0, "alice is removed\n")
     code, _, err = outcome(capsys, "user", "show", "alice", *state)
     assert (code, err) == (1, "ringmesh: there is no user alice: see ringmesh user list\n")
+
+
+@pytest.mark.usefixtures("node")
+def test_a_password_can_come_from_standard_input(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There it is in no list of processes and in no shell's history."""
+    state = ("--state", str(tmp_path), "--json")
+    for command in (("add",), ("passwd",)):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("from a pipe\nrest"))
+        code, out, _ = outcome(capsys, "user", *command, "alice", "--password", "-", *state)
+        assert (code, json.loads(out)["password"]) == (0, "from a pipe")
 
 
 def test_many_users_come_from_a_file(capsys: Capture, tmp_path: Path, node: MemoryNode) -> None:
