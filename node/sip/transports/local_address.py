@@ -20,6 +20,11 @@ class RouteProbe:
         self._clock = clock
         self._known: dict[str, tuple[str, Monotonic]] = {}
 
+    @property
+    def remembered(self) -> int:
+        """How many peers' answers are kept."""
+        return len(self._known)
+
     def local_ip_facing(self, host: str) -> str:
         """The source address packets to `host` leave with; loopback where there is no route."""
         now = self._clock.monotonic()

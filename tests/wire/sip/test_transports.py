@@ -17,6 +17,7 @@ from node.sip.flow import Flow
 from node.sip.framing import MAX_HEAD_BYTES
 from node.sip.message import Response, parse_message
 from node.sip.transports import ListenError, SipTransports, TcpLimits
+from node.sip.transports.local_address import MAX_REMEMBERED, RouteProbe
 from node.sip.transports.noise import MAX_LINES, NoiseLog
 from tests.support.sip_exchange import VirtualTime
 from tests.support.sip_exchange import request as sip_request
@@ -356,6 +357,53 @@ async def test_who_does_not_read_is_cut_off(start: Start) -> None:
     sock.close()
 
 
+async def test_who_takes_nothing_for_long_is_cut_off(start: Start) -> None:
+    edge = await start(unread_bytes=100_000_000)
+    sock = socket.create_connection(("127.0.0.1", edge.port), timeout=PATIENCE)
+    sock.sendall(OPTIONS)
+    _, flow = await edge.message()
+    edge.transports.send(bytes(20_000_000), flow)
+    await asyncio.sleep(0.05)
+    edge.clock.ahead = 31.0
+    assert await edge.lost() == flow
+    sock.close()
+
+
+async def test_all_connections_together_are_limited(start: Start) -> None:
+    edge = await start(connections=1)
+    _, kept = await asyncio.open_connection("127.0.0.1", edge.port)
+    kept.write(OPTIONS)
+    await edge.message()
+    reader, second = await asyncio.open_connection("127.0.0.1", edge.port)
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await asyncio.wait_for(reader.readexactly(1), PATIENCE)
+    wish = edge.transports.flow_to("TCP", Endpoint("127.0.0.1", edge.port))
+    edge.transports.send(OPTIONS, wish)
+    assert await edge.lost() == wish
+    kept.close()
+    second.close()
+
+
+async def test_what_waits_for_a_connection_is_bounded_in_number_and_time(start: Start) -> None:
+    """A listener whose queue is full leaves further connections hanging."""
+    edge = await start(queued_messages=2, connect_seconds=0.3)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        target = Endpoint.of(deaf.getsockname())
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(target)
+        wish = edge.transports.flow_to("TCP", target)
+        for _ in range(3):
+            edge.transports.send(OPTIONS, wish)
+        assert await edge.lost() == wish  # the third, at once
+        assert await edge.lost() == wish  # the connection, at its deadline
+        for filler in fillers:
+            filler.close()
+
+
 @pytest.mark.parametrize(
     ("sent", "step"),
     [(b"OPTIONS sip:a", 11.0), (b"", 31.0), (OPTIONS, 3901.0)],
@@ -422,6 +470,17 @@ def test_uvloop_carries_it_as_well() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         heard_by_b = runner.run(_a_datagram_and_a_connection())
     assert heard_by_b == [sip_response(sip_request("OPTIONS"), 200).encode()] * 4
+
+
+def test_the_routing_table_is_asked_once_in_a_while() -> None:
+    clock = _SteppedTime()
+    probe = RouteProbe(clock)
+    assert probe.local_ip_facing("127.0.0.1") == "127.0.0.1"
+    assert probe.local_ip_facing("::1") == "::1"
+    assert probe.local_ip_facing("not an address") == "127.0.0.1"
+    for number in range(MAX_REMEMBERED + 10):
+        probe.local_ip_facing(f"127.1.{number // 256}.{number % 256}")
+    assert probe.remembered <= MAX_REMEMBERED
 
 
 class _SteppedTime:
