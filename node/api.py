@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from federation.model.errors import ConfigError, PeerError, UsageError
+from federation.model.errors import ConfigError, PeerError, RingmeshError, UsageError
 from federation.model.identity import PublicKey
 from node.control import NodeControl, RefusedError
 from node.unix_socket import listen_at
@@ -148,6 +148,10 @@ async def _errors_as_sentences(request: web.Request, handler: _Handler) -> web.S
         return _error(str(error), error.status)
     except (ConfigError, PeerError) as error:
         return _error(str(error), 400)
+    except UsageError:
+        raise  # a mistake of ours: 500, and the whole of it in the log
+    except RingmeshError as error:
+        return _error(str(error), 503)
     except web.HTTPException as error:
         return _error(_HTTP_SENTENCES.get(error.status, error.reason), error.status)
 

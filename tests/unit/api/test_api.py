@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from federation.model.errors import ConfigError
+from federation.model.errors import ConfigError, PeerError, RingmeshError, UsageError
 from node.api import MAX_BODY_BYTES, ApiServer
 from node.api_client import ApiClient, NodeNotRunningError
 from node.control import RefusedError
@@ -103,6 +103,32 @@ def test_a_refusal_keeps_its_sentence_and_status(client: ApiClient) -> None:
         "alice exists already: choose another login",
         409,
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "sentence"),
+    [
+        (ConfigError("x is wrong"), 400, "x is wrong"),
+        (PeerError("not a key"), 400, "not a key"),
+        (RingmeshError("the disk is full"), 503, "the disk is full"),
+        (UsageError("a bug"), 500, "the node answered 500 without JSON; look at its log"),
+    ],
+)
+def test_every_error_of_ours_reaches_the_person(
+    client: ApiClient,
+    node: MemoryNode,
+    monkeypatch: pytest.MonkeyPatch,
+    error: RingmeshError,
+    status: int,
+    sentence: str,
+) -> None:
+    async def fail(_: str) -> None:
+        raise error
+
+    monkeypatch.setattr(node, "user_remove", fail)
+    with pytest.raises(RefusedError) as caught:
+        client.delete("users", "alice")
+    assert (str(caught.value), caught.value.status) == (sentence, status)
 
 
 def test_a_name_with_a_slash_stays_one_name(client: ApiClient) -> None:
