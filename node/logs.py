@@ -105,6 +105,8 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING))
+    # It warns of every socket it could not use; `node.discovery` says that once and in one line.
+    logging.getLogger("zeroconf").setLevel(logging.ERROR)
 
 
 def limiter(limit: RateLimit, clock: Callable[[], Monotonic]) -> Processor:

@@ -54,7 +54,8 @@ def test_the_level_decides_what_is_written() -> None:
     configure(LogConfig(level="warning"), stream)
     structlog.get_logger().info("quiet")
     structlog.get_logger().warning("heard")
-    logging.getLogger("zeroconf").info("quiet")
+    logging.getLogger("aioquic").info("quiet")
+    logging.getLogger("zeroconf").warning("quiet")
     logging.getLogger("asyncio").error("heard %s", "too")
     assert [line["event"] for line in lines(stream)] == ["heard", "heard too"]
 
