@@ -40,9 +40,11 @@ class RouteProbe:
 
 def _ask_routing_table(host: str) -> str:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    numeric = socket.AI_NUMERICHOST  # never a question to DNS; a zone is understood
     try:
+        found = socket.getaddrinfo(host, _ANY_PORT, family, socket.SOCK_DGRAM, flags=numeric)
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((host, _ANY_PORT))
+            probe.connect(found[0][4])
             local: str = probe.getsockname()[0]
             return local.partition("%")[0]
     except OSError:

@@ -5,6 +5,7 @@ Bound to a wildcard address the socket also asks to which of our addresses each 
 """
 
 import asyncio
+import contextlib
 import socket
 import struct
 import sys
@@ -106,18 +107,19 @@ class SipUdp:
             self._report(flow)
 
     def _put(self, data: bytes, flow: Flow) -> None:
+        target = flow.remote if "%" not in flow.remote.host else _zoned(flow.remote)
         if self._asks_address:
             source = self._source(flow.local.host)
             if source:
                 try:
-                    self._socket.sendmsg((data,), source, 0, flow.remote)
+                    self._socket.sendmsg((data,), source, 0, target)
                 except BlockingIOError:
                     raise
                 except OSError:
                     self._sources.pop(flow.local.host, None)  # that address may be gone
                 else:
                     return
-        self._socket.sendto(data, flow.remote)
+        self._socket.sendto(data, target)
 
     def _source(self, host: str) -> _Ancillary:
         """The ancillary data that makes a datagram leave from `host`."""
@@ -181,7 +183,7 @@ class SipUdp:
             return known
         if len(self._flows) >= MAX_FLOWS:
             self._flows.clear()
-        remote = Endpoint.of(source)
+        remote = _remote(source)
         host = _told_address(target, is_ipv6=self._is_ipv6) or self.local_ip_facing(remote.host)
         flow = Flow("UDP", Endpoint(host, self.local.port), remote)
         self._flows[source, target] = flow
@@ -206,6 +208,25 @@ def _bound(listen: Endpoint, *, asks_address: bool) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _remote(source: tuple[Any, ...]) -> Endpoint:
+    """The sender; a link-local IPv6 address keeps its zone, without which nothing reaches it."""
+    endpoint = Endpoint.of(source)
+    if len(source) == 4 and source[3] and "%" not in endpoint.host:
+        with contextlib.suppress(OSError):  # the interface may be gone by now
+            return Endpoint(f"{endpoint.host}%{socket.if_indextoname(source[3])}", endpoint.port)
+    return endpoint
+
+
+def _zoned(remote: Endpoint) -> tuple[str, int, int, int]:
+    """The socket address of an IPv6 endpoint with a zone (RFC 4007 section 11).
+
+    Raises:
+        OSError: there is no such interface.
+    """
+    host, _, zone = remote.host.partition("%")
+    return host, remote.port, 0, socket.if_nametoindex(zone)
 
 
 def _told_address(packed: bytes, *, is_ipv6: bool) -> str | None:

@@ -137,6 +137,37 @@ async def test_requests_of_ours_leave_from_the_address_that_faces_the_peer(
         assert await heard(sock) == (OPTIONS, flow.local)
 
 
+def link_local() -> tuple[str, str] | None:
+    """A link-local IPv6 address of this machine and its interface, if there is one."""
+    try:
+        with open("/proc/net/if_inet6") as table:
+            rows = [line.split() for line in table]
+    except OSError:
+        return None
+    for packed, _, _, scope, _, interface in rows:
+        if scope == "20":
+            return socket.inet_ntop(socket.AF_INET6, bytes.fromhex(packed)), interface
+    return None
+
+
+@pytest.mark.skipif(link_local() is None, reason="this machine has no link-local IPv6 address")
+async def test_a_link_local_peer_is_answered_in_its_zone(start: Start) -> None:
+    found = link_local()
+    assert found is not None
+    address, interface = found
+    edge = await start("::")
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        zone = socket.if_nametoindex(interface)
+        sock.bind((address, 0, 0, zone))
+        sock.sendto(OPTIONS, (address, edge.port, 0, zone))
+        _, flow = await edge.message()
+        assert flow.remote == Endpoint(f"{address}%{interface}", sock.getsockname()[1])
+        edge.transports.send(b"answer", flow)
+        assert (await heard(sock))[0] == b"answer"
+        assert edge.transports.local_ip_facing(flow.remote.host) == address
+
+
 async def test_a_given_address_is_the_only_one_used(start: Start, phone: Any) -> None:
     edge = await start("127.0.0.3")
     sock = phone()
