@@ -69,7 +69,7 @@ class Tally:
         self.meter = Meter()
         self.allowance = MAX_PACKETS_PER_SECOND
         "`packets_in` may rise up to here; raised each second."
-        self.reported: tuple[float, ...] = ()
+        self.reported: tuple[float, ...] = (0, 0, 0, -1.0)
         "What the last report said, to leave out endpoints at rest."
 
 

@@ -34,6 +34,7 @@ class LegRoute(Tally):
     """
 
     __slots__ = (
+        "_answered",
         "_counter",
         "_open",
         "_peer_leg",
@@ -54,10 +55,11 @@ class LegRoute(Tally):
         self.confirmed = False
         "Whether media may be sent to `peer`."
         self.keepalives = 0
-        "Sent since the installation."
+        "Sent by the clock since the installation."
         self.window = ReplayWindow()
         self._peer_leg = 0
         self._counter = 0
+        self._answered = False
         self._seal: AESGCM | None = None
         self._open: AESGCM | None = None
 
@@ -97,6 +99,7 @@ class LegRoute(Tally):
         self._counter = generation << GENERATION_SHIFT
         self.window = ReplayWindow(highest)
         self.keepalives = 0
+        self._answered = False
 
     def send(self, component: int, data: bytes, size: int) -> Hop | None:
         """Seal what came from the anchor."""
@@ -117,7 +120,6 @@ class LegRoute(Tally):
             return None
         header = HEADER.pack(SEALED_TYPE, KEEPALIVE, 0, self._peer_leg, self._counter)
         self._counter += 1
-        self.keepalives += 1
         return self.outlet, header + self._seal.encrypt(header[4:], b"", header), self.peer
 
     def receive(self, data: bytes, source: SocketAddress, now: float, outlet: Outlet) -> Hop | None:
@@ -149,7 +151,7 @@ class LegRoute(Tally):
         component = header[1]
         size = len(plain)
         if not size and component == KEEPALIVE:
-            return None
+            return self._answer()
         partner = self.partner
         if component not in (RTP, RTCP) or not size or size > MAX_DATAGRAM_BYTES:
             self.drops[Drop.KIND] += 1
@@ -162,6 +164,13 @@ class LegRoute(Tally):
             self.drops[Drop.UNJOINED] += 1
             return None
         return partner.send(component, plain, size)
+
+    def _answer(self) -> Hop | None:
+        """Answer the first keepalive, once: the peer may only have been told where we are."""
+        if self._answered:
+            return None
+        self._answered = True
+        return self.keepalive()
 
 
 class LegPort:

@@ -201,6 +201,7 @@ class RouteTable:
             _, _, leg = heapq.heappop(self._keepalives)
             if self.legs.get(leg.id) is not leg:
                 continue
+            leg.keepalives += 1
             hop = leg.keepalive()
             if hop is not None:
                 hops.append(hop)

@@ -45,6 +45,8 @@ STABLE_SECONDS = 1.0
 "A worker that dies sooner, the second time in a row, is replaced after a pause that doubles."
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
+MOST_EARLY_DEATHS = 3
+"A worker that dies so often before it ever served keeps the pool from starting."
 CLOSE_SECONDS = 2.0
 "How long a worker may take to end by itself."
 _ID_SPAN = 0xFFFFFFFF
@@ -82,6 +84,8 @@ class Supervisor:
         self._timer: asyncio.TimerHandle | None = None
         self._respawn_timer: asyncio.TimerHandle | None = None
         self._ready = asyncio.Event()
+        self._settled = asyncio.Event()
+        "Ready once, or not to be expected to be."
         self._gone = asyncio.Event()
         self._gone.set()
         self._closing = False
@@ -113,12 +117,14 @@ class Supervisor:
         """Wait until the worker serves.
 
         Raises:
-            NoCapacity: it did not come up in time.
+            NoCapacity: it did not come up in time, or died again and again.
         """
         try:
-            await asyncio.wait_for(self._ready.wait(), START_SECONDS)
+            await asyncio.wait_for(self._settled.wait(), START_SECONDS)
         except TimeoutError as error:
-            raise NoCapacity(f"relay worker {self.index} does not start: {self._reason}") from error
+            raise NoCapacity(f"relay worker {self.index} does not start in time") from error
+        if not self._ready.is_set():
+            raise NoCapacity(f"relay worker {self.index} does not start: {self._reason}")
 
     async def close(self) -> None:
         """End the worker; its sessions must be closed before."""
@@ -240,6 +246,9 @@ class Supervisor:
         self._on_event(WorkerLost(self.index, reason, len(self.sessions)))
         stable = self._ready.is_set() and now - self._spawned_at >= STABLE_SECONDS
         self._early_deaths = 0 if stable else self._early_deaths + 1
+        if self._early_deaths >= MOST_EARLY_DEATHS and not self._settled.is_set():
+            self._reason = reason
+            self._settled.set()
         pause = respawn_pause(self._early_deaths)
         self._respawn_timer = self._loop.call_later(pause, self._respawn)
 
@@ -298,6 +307,7 @@ class Supervisor:
                     return
                 self._unanswered_since = None
                 self._ready.set()
+                self._settled.set()
                 log.debug("worker_ready", worker=self.index, descriptors=descriptors)
             case Pong(serial):
                 self._unanswered_since = None

@@ -18,7 +18,6 @@ from media_relay.control import (
     Expect,
     FreeAnchor,
     FreeLeg,
-    FullAddress,
     InstallLeg,
     JoinAnchors,
     JoinLeg,
@@ -29,7 +28,8 @@ from media_relay.control import (
     RestoreLatch,
     Unjoin,
 )
-from media_relay.latch import Latch, SocketAddress
+from media_relay.latch import Latch
+from media_relay.orders import full_address
 from media_relay.sealed import MAX_GENERATION, RTCP, RTP
 
 
@@ -206,7 +206,9 @@ class WantedSession:
             if anchor.expect is not None:
                 orders.append(structs.replace(anchor.expect, relatch=False))
             orders.extend(
-                RestoreLatch(anchor_id, component, _full(latch.peer), latch.accepted is not None)
+                RestoreLatch(
+                    anchor_id, component, full_address(latch.peer), latch.accepted is not None
+                )
                 for component, latch in anchor.latches.items()
                 if latch.peer is not None
             )
@@ -277,9 +279,3 @@ class WantedSession:
         anchor = None if is_leg else self.anchors.get(end_id)
         if anchor is not None:
             anchor.echo_mask = None
-
-
-def _full(peer: SocketAddress) -> FullAddress:
-    host, port, *more = peer
-    flow, scope = more or (0, 0)
-    return host, port, flow, scope

@@ -16,22 +16,15 @@ import sys
 import time
 from collections.abc import Callable
 
-from federation.model.address import AddressError, Endpoint, parse_ip
+from federation.model.address import AddressError
 from media_relay.control import (
     MAX_MESSAGE_BYTES,
     MAX_REPORTED,
     VERSION,
-    Address,
     AttachLegPort,
     Counters,
-    EchoAnchor,
-    Expect,
     FreeAnchor,
     FreeLeg,
-    FullAddress,
-    InstallLeg,
-    JoinAnchors,
-    JoinLeg,
     Latched,
     Notice,
     OpenAnchor,
@@ -40,10 +33,7 @@ from media_relay.control import (
     Pong,
     Ready,
     Report,
-    ReserveLegs,
-    RestoreLatch,
     Totals,
-    Unjoin,
     decode_order,
     encode,
 )
@@ -52,6 +42,7 @@ from media_relay.descriptors import raise_descriptor_limit
 from media_relay.errors import ControlError
 from media_relay.latch import SocketAddress
 from media_relay.legs import MAX_SEALED_BYTES, LegRoute
+from media_relay.orders import apply_order, full_address
 from media_relay.routes import REPORT_SLICES, RouteTable
 
 LEG_BURST = 64
@@ -88,17 +79,20 @@ class Worker:
         """Serve until the control socket closes."""
         control = self._control.fileno()
         self._poll.register(control, select.EPOLLIN)
+        ordered = (control, select.EPOLLIN)
         self._notify(Ready(VERSION, descriptors))
         now = time.monotonic()
         while True:
             events = self._poll.poll(self._patience(now))
             now = time.monotonic()
-            for descriptor, _ in events:
-                if descriptor == control:
-                    if not self._take_orders(now):
-                        return
-                else:
+            # Orders first, wherever epoll puts them: a packet sent after an order meets its effect.
+            if ordered in events and not self._take_orders(now):
+                return
+            for descriptor, mask in events:
+                if descriptor != control:
                     self._drain(descriptor, now)
+                elif mask != select.EPOLLIN and not self._take_orders(now):
+                    return
             self._keep_time(now)
 
     def close(self) -> None:
@@ -188,51 +182,16 @@ class Worker:
                 self._read(sock, port.receive, MAX_SEALED_BYTES + 1, LEG_BURST)
             case OpenAnchor(anchor) if len(sockets) == 2:
                 self._open_anchor(anchor, sockets.pop(0), sockets.pop(0))
-            case Expect(anchor, rtp, rtcp, sources, mux, udptl, relatch, clock_rates):
-                table.expect(
-                    anchor,
-                    _endpoint(rtp),
-                    _endpoint(rtcp),
-                    frozenset(sources),
-                    mux=mux,
-                    udptl=udptl,
-                    relatch=relatch,
-                    clock_rates=clock_rates,
-                )
-            case RestoreLatch(anchor, component, peer, locked):
-                table.restore_latch(anchor, component, _sendable(peer), locked=locked)
             case FreeAnchor(anchor):
                 self._free_anchor(anchor)
-            case ReserveLegs(first, count):
-                table.reserve_legs(first, count)
-            case InstallLeg():
-                table.install_leg(
-                    order.leg,
-                    peer_leg=order.peer_leg,
-                    peer=_sendable(order.peer),
-                    send_key=order.send_key,
-                    receive_key=order.receive_key,
-                    confirmed=order.confirmed,
-                    generation=order.generation,
-                    highest=order.highest,
-                    now=now,
-                )
             case FreeLeg(leg):
                 freed = table.free_leg(leg)
                 if freed is not None:
                     self._last_words.append(_counters(freed, is_last=True))
-            case JoinAnchors(one, other):
-                table.join_anchors(one, other)
-            case JoinLeg(anchor, leg):
-                table.join_leg(anchor, leg)
-            case Unjoin(anchor):
-                table.unjoin(anchor)
-            case EchoAnchor(anchor, mask):
-                table.echo(anchor, mask)
             case Ping(serial):
                 self._pongs.append(Pong(serial))
             case _:
-                table.ignored_orders += 1
+                apply_order(table, order, now)
         if self._next_slice is None and not table.is_empty:
             self._next_slice = now + SLICE_SECONDS
 
@@ -274,7 +233,10 @@ class Worker:
             latch = port.latch
             if latch.peer is not None and not self._notify(
                 Latched(
-                    port.anchor.id, port.component, _full(latch.peer), latch.accepted is not None
+                    port.anchor.id,
+                    port.component,
+                    full_address(latch.peer),
+                    latch.accepted is not None,
                 )
             ):
                 return
@@ -310,22 +272,6 @@ def _last_heard(tally: Tally) -> float:
     return -1.0 if tally.last_heard is None else tally.last_heard
 
 
-def _full(address: SocketAddress) -> FullAddress:
-    host, port, *more = address
-    flow, scope = more or (0, 0)
-    return host, port, flow, scope
-
-
-def _endpoint(address: Address | None) -> Endpoint | None:
-    return None if address is None else Endpoint.from_ip(parse_ip(address[0]), address[1])
-
-
-def _sendable(address: FullAddress) -> SocketAddress:
-    # A host name here would make `sendto` ask DNS and stop all sound meanwhile.
-    parse_ip(address[0])
-    return address if ":" in address[0] else address[:2]
-
-
 def _counters(tally: Tally, *, is_last: bool = False) -> Counters:
     leg = tally if isinstance(tally, LegRoute) else None
     return Counters(
@@ -340,7 +286,7 @@ def _counters(tally: Tally, *, is_last: bool = False) -> Counters:
         jitter=tally.meter.jitter,
         longest_gap=tally.meter.longest_gap,
         last_heard=tally.last_heard,
-        peer=_full(leg.proven_peer) if leg and leg.proven_peer else None,
+        peer=full_address(leg.proven_peer) if leg and leg.proven_peer else None,
         highest=leg.window.highest if leg else -1,
         is_last=is_last,
     )

@@ -196,7 +196,7 @@ def test_a_told_address_gets_keepalives_only_until_it_answers() -> None:
     [(outlet, keepalive, peer)] = call.near.handle_timer(0.0)
     assert (outlet, len(keepalive), peer) == ("near", OVERHEAD_BYTES, OTHER_PORT)
     [(_, answer, _)] = call.far.handle_timer(0.0)
-    assert call.near_port.receive(answer, ELSEWHERE, 1.0) is None
+    call.near_port.receive(answer, ELSEWHERE, 1.0)
     hop = call.alice.rtp.receive(rtp(), ALICE, 1.0)
     assert hop is not None
     assert hop[2] == ELSEWHERE
@@ -215,10 +215,24 @@ def test_keepalives_come_three_at_once_and_then_every_five_seconds() -> None:
     assert steps == pytest.approx([*opening, KEEPALIVE_SECONDS, KEEPALIVE_SECONDS])
 
 
-def test_a_keepalive_is_heard_and_goes_nowhere() -> None:
+def test_the_first_keepalive_is_answered_once() -> None:
+    """So both sides are proven, though one was installed after the other's opening ones."""
     call = Call()
     [(_, keepalive, _)] = call.near.handle_timer(0.0)
-    assert call.arrive(keepalive) is None
+    answer = call.arrive(keepalive, ELSEWHERE)
+    assert answer is not None
+    assert (answer[0], answer[2]) == ("far", ELSEWHERE)
+    back = call.near_port.receive(answer[1], OTHER_PORT, 1.0)
+    assert back is not None
+    assert call.arrive(back[1]) is None
+    assert call.near_leg.proven_peer == OTHER_PORT
+
+
+def test_a_keepalive_is_heard_and_goes_nowhere() -> None:
+    call = Call()
+    for when in (0.0, 1.0):
+        [(_, keepalive, _)] = call.near.handle_timer(when)
+        call.arrive(keepalive)
     assert (call.far_leg.last_heard, call.far_leg.packets_in, sum(call.far_leg.drops)) == (
         2.0,
         0,

@@ -1,0 +1,248 @@
+import asyncio
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from media_relay.counters import Drop
+from media_relay.errors import NoCapacity
+from media_relay.pool import RelayPool
+from media_relay.reports import RelayEvent, WorkerLost, WorkerRestarted
+from tests.support.relay_table import rtp
+from tests.support.relay_wire import (
+    a_pool,
+    connect_legs,
+    facing,
+    hear_each_other,
+    phones,
+    until,
+)
+
+
+def worker_pid(pool: RelayPool, index: int = 0) -> int:
+    pid = pool.usage().workers[index].pid
+    assert pid is not None
+    return pid
+
+
+async def test_a_killed_worker_is_replaced_under_a_call_on_the_same_ports() -> None:
+    """Both nodes, one after the other; legs accept the raised generation."""
+    events: list[RelayEvent] = []
+    async with a_pool(on_event=events.append) as here, a_pool(on_event=events.append) as there:
+        with phones(3) as (alice, alice_outside, bob):
+            near, far = here.session("near"), there.session("far")
+            one, other = facing(near, alice), facing(far, bob)
+            near_leg, far_leg = connect_legs(near, far)
+            near.join(one, near_leg)
+            far.join(other, far_leg)
+            await hear_each_other(alice_outside, one, bob, other, rtp())
+            await until(lambda: near.report().legs[0].packets_in == 1)
+            for pool in (here, there, here):
+                before = worker_pid(pool)
+                count = len(events)
+                os.kill(before, signal.SIGKILL)
+                for number in range(10):
+                    alice_outside.send(rtp(number), one.rtp)
+                    bob.send(rtp(number), other.rtp)
+                for number in range(10):
+                    assert await bob.hear() == rtp(number), "nothing was lost"
+                    assert await alice_outside.hear() == rtp(number)
+                await until(lambda wanted=count + 2: len(events) == wanted)
+                assert worker_pid(pool) != before
+            assert alice.heard() == [], "the latch outlived the worker"
+            assert [type(event) for event in events] == [WorkerLost, WorkerRestarted] * 3
+            # What a worker counted since its last report dies with it.
+            await until(lambda: near.report().anchors[0].packets_in >= 11)
+            assert [sum(e.drops) for e in (*near.report().legs, *far.report().legs)] == [0, 0]
+
+
+async def test_sound_is_back_soon() -> None:
+    """About 0.1 s on an idle machine; the bound leaves room for a busy one."""
+    events: list[RelayEvent] = []
+    async with a_pool(on_event=events.append) as pool:
+        with phones(2) as (alice, bob):
+            session = pool.session("call")
+            one, other = facing(session, alice), facing(session, bob)
+            session.join(one, other)
+            await hear_each_other(alice, one, bob, other, rtp())
+            os.kill(worker_pid(pool), signal.SIGKILL)
+            await hear_each_other(alice, one, bob, other, rtp(2))
+            await until(lambda: len(events) == 2)
+            restarted = events[1]
+            assert isinstance(restarted, WorkerRestarted)
+            assert (restarted.pid, restarted.sessions) == (worker_pid(pool), 1)
+            assert restarted.seconds < 2.0
+
+
+async def test_other_workers_are_unharmed() -> None:
+    async with a_pool(workers=2) as pool:
+        with phones(4) as (alice, bob, carol, dave):
+            first, second = pool.session("first"), pool.session("second")
+            one, other = facing(first, alice), facing(first, bob)
+            first.join(one, other)
+            third, fourth = facing(second, carol), facing(second, dave)
+            second.join(third, fourth)
+            assert [worker.sessions for worker in pool.usage().workers] == [1, 1]
+            survivor = worker_pid(pool, 1)
+            os.kill(worker_pid(pool, 0), signal.SIGKILL)
+            await hear_each_other(carol, third, dave, fourth, rtp())
+            await hear_each_other(alice, one, bob, other, rtp())
+            assert worker_pid(pool, 1) == survivor
+
+
+async def test_an_echo_and_an_open_latch_outlive_their_worker() -> None:
+    async with a_pool() as pool:
+        with phones(1) as (alice,):
+            session = pool.session("echo")
+            anchor = facing(session, alice)
+            session.echo(anchor)
+            alice.send(rtp(1), anchor.rtp)
+            first = await alice.hear()
+            os.kill(worker_pid(pool), signal.SIGKILL)
+            alice.send(rtp(1), anchor.rtp)
+            assert await alice.hear() == first, "under the same SSRC"
+
+
+async def test_a_hung_worker_is_killed_and_replaced() -> None:
+    events: list[RelayEvent] = []
+    async with a_pool(on_event=events.append) as pool:
+        with phones(2) as (alice, bob):
+            session = pool.session("call")
+            one, other = facing(session, alice), facing(session, bob)
+            session.join(one, other)
+            await hear_each_other(alice, one, bob, other, rtp())
+            os.kill(worker_pid(pool), signal.SIGSTOP)
+            alice.send(rtp(2), one.rtp)
+            assert await bob.hear() == rtp(2)
+            assert isinstance(events[0], WorkerLost)
+            assert events[0].reason == "it hung"
+
+
+async def test_what_is_ordered_while_no_worker_runs_is_done_by_the_next() -> None:
+    async with a_pool() as pool:
+        with phones(2) as (alice, bob):
+            session = pool.session("call")
+            os.kill(worker_pid(pool), signal.SIGKILL)
+            one, other = facing(session, alice), facing(session, bob)
+            session.join(one, other)
+            gone = session.anchor("127.0.0.1")
+            session.free_anchor(gone)
+            await hear_each_other(alice, one, bob, other, rtp())
+
+
+async def test_many_calls_outlive_their_worker() -> None:
+    """More orders and descriptors than the control socket holds at once."""
+    async with a_pool() as pool:
+        with phones(2) as (alice, bob):
+            calls = []
+            for number in range(300):
+                session = pool.session(str(number))
+                one, other = facing(session, alice), facing(session, bob)
+                session.join(one, other)
+                calls.append((one, other))
+            os.kill(worker_pid(pool), signal.SIGKILL)
+            for one, other in (calls[0], calls[150], calls[-1]):
+                await hear_each_other(alice, one, bob, other, rtp())
+
+
+async def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    program = tmp_path / "parent.py"
+    program.write_text(PARENT, encoding="utf-8")
+    parent = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    with parent.stdout:
+        worker = int(parent.stdout.readline())
+        assert Path(f"/proc/{worker}").exists()
+        parent.kill()
+        parent.wait()
+    await until(lambda: not is_running(worker))
+
+
+PARENT = """
+import asyncio
+from federation.model.clocks import SystemClock, SystemEntropy
+from media_relay.config import RelayConfig
+from media_relay.pool import RelayPool
+
+async def main():
+    pool = RelayPool(RelayConfig(workers=1, leg_hosts=("127.0.0.1",)), clock=SystemClock(),
+                     entropy=SystemEntropy(), on_event=print)
+    await pool.start()
+    pool.session("call").anchor("127.0.0.1")
+    print(pool.usage().workers[0].pid, flush=True)
+    await asyncio.sleep(60)
+
+import structlog
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+asyncio.run(main())
+"""
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+async def test_workers_go_on_through_the_signals_of_a_terminal() -> None:
+    async with a_pool() as pool:
+        pid = worker_pid(pool)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(pid, number)
+        await asyncio.sleep(0.1)
+        assert worker_pid(pool) == pid
+        assert is_running(pid)
+
+
+async def test_the_running_worker_holds_no_event_loop_and_may_open_many_files() -> None:
+    async with a_pool() as pool:
+        pid = worker_pid(pool)
+        loaded = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+        assert "_asyncio" not in loaded
+        assert "uvloop" not in loaded
+        limits = Path(f"/proc/{pid}/limits").read_text(encoding="utf-8")
+        line = next(line for line in limits.splitlines() if line.startswith("Max open files"))
+        soft, hard = line.split()[3:5]
+        assert soft == hard
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == int(hard)
+
+
+async def test_closing_leaves_no_process_and_no_descriptor() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    async with a_pool(workers=2) as pool:
+        pids = [worker_pid(pool, 0), worker_pid(pool, 1)]
+        session = pool.session("call")
+        session.anchor("127.0.0.1")
+        session.leg_block(8)
+    assert not any(is_running(pid) for pid in pids)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert pool.usage().ports_in_use == 0
+
+
+async def test_a_worker_that_cannot_start_is_said_and_leaves_nothing() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(NoCapacity, match="ended with status 1"):
+        async with a_pool(worker_module="tests.support.no_such_worker"):
+            pytest.fail("it started")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_a_freed_anchor_is_not_read_again() -> None:
+    """Its socket lives on in two processes until both closed it."""
+    async with a_pool() as pool:
+        with phones(2) as (alice, bob):
+            session = pool.session("call")
+            one, other = facing(session, alice), facing(session, bob)
+            session.join(one, other)
+            session.free_anchor(other)
+            for number in range(50):
+                alice.send(rtp(number), one.rtp)
+                bob.send(rtp(number), other.rtp)
+            await until(lambda: session.report().anchors[0].drops[Drop.UNJOINED] == 50)
+            assert bob.heard() == []
