@@ -183,7 +183,7 @@ class Lookup:
     def next_timer(self) -> Monotonic:
         """When `handle_timer` is next needed."""
         late = (peer.late_at for peer in self._peers.values() if peer.state == ASKED)
-        return min(late, default=self._deadline)
+        return min(self._deadline, min(late, default=self._deadline))
 
     def handle_timer(self, *, now: Monotonic) -> list[Ask]:
         """Notice who is late; end at the deadline."""

@@ -235,8 +235,8 @@ class Record:
 
     @property
     def slot(self) -> tuple[bytes, bytes]:
-        """Key and publisher: one record is kept for each."""
-        return (self.key, bytes(self.publisher))
+        """Key, and owner with publisher: one record is kept for each."""
+        return (self.key, bytes(self.owner) + bytes(self.publisher))
 
     @property
     def expires(self) -> float:

@@ -1,6 +1,5 @@
 """The records that this node keeps for the network, and the rules of what may stay."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -42,7 +41,7 @@ class _Shelf:
 
 
 class RecordStore:
-    """One record for each (key, publisher): the greatest by (issued, tombstone, hash).
+    """One record for each (key, owner, publisher): the greatest by (issued, tombstone, hash).
 
     Records come in after `RecordValidator` accepted them. In whatever order and however often a
     set of records is put, the same ones remain, as long as no quota is met.
@@ -53,7 +52,7 @@ class RecordStore:
         self._max_bytes = max_bytes
         self._shelves: dict[bytes, _Shelf] = {}
         self._key_at: dict[bytes, bytes] = {}
-        self._of_publisher: defaultdict[bytes, int] = defaultdict(int)
+        self._of_publisher: dict[bytes, int] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -75,7 +74,7 @@ class RecordStore:
     def would_keep(self, record: Record) -> int:
         """The code that `put` would answer, found without keeping anything."""
         shelf = self._shelves.get(record.key)
-        held = None if shelf is None else shelf.slots.get(bytes(record.publisher))
+        held = None if shelf is None else shelf.slots.get(record.slot[1])
         if held is not None:
             return STORED if record.rank >= held.rank else NEWER_HELD
         if shelf is not None and self._is_revoked(record, shelf):
@@ -86,7 +85,7 @@ class RecordStore:
             len(shelf.slots) >= MAX_SLOTS or shelf.size + len(record.envelope) > MAX_KEY_BYTES
         ):
             return FULL
-        return FULL if self._of_publisher[record.publisher] >= self._quota() else STORED
+        return FULL if self._of_publisher.get(record.publisher, 0) >= self._quota() else STORED
 
     def put(self, record: Record) -> int:
         """Keep a record if it may stay; answer with a code of `messages`."""
@@ -98,10 +97,11 @@ class RecordStore:
             shelf = self._shelves[record.key] = _Shelf(positions(record.key))
             for position in shelf.positions:
                 self._key_at[position] = record.key
-        if bytes(record.publisher) in shelf.slots:
-            self._drop(record.key, bytes(record.publisher), keep_shelf=True)
-        shelf.slots[bytes(record.publisher)] = record
-        self._of_publisher[record.publisher] += 1
+        if record.slot[1] in shelf.slots:
+            self._drop(record, keep_shelf=True)
+        shelf.slots[record.slot[1]] = record
+        held = self._of_publisher.get(record.publisher, 0)
+        self._of_publisher[record.publisher] = held + 1
         self._bytes += _cost(record)
         self._revoke(record, shelf)
         if self._bytes > self._max_bytes:
@@ -123,9 +123,9 @@ class RecordStore:
 
     def expire(self, *, now: UnixTime) -> int:
         """Drop what has expired; return how many records went."""
-        gone = [r.slot for r in self if now > r.expires + CLOCK_SKEW_S]
-        for key, publisher in gone:
-            self._drop(key, publisher)
+        gone = [r for r in self if now > r.expires + CLOCK_SKEW_S]
+        for record in gone:
+            self._drop(record)
         return len(gone)
 
     def _quota(self) -> int:
@@ -134,12 +134,12 @@ class RecordStore:
 
     def _is_revoked(self, record: Record, shelf: _Shelf) -> bool:
         """An owner's own word outranks what was published for it before."""
-        own = shelf.slots.get(bytes(record.owner))
+        own = shelf.slots.get(2 * bytes(record.owner))
         return own is not None and revokes(own, record)
 
     def _revoke(self, own: Record, shelf: _Shelf) -> None:
         for other in [other for other in shelf.slots.values() if revokes(own, other)]:
-            self._drop(other.key, bytes(other.publisher))
+            self._drop(other)
 
     def _evict(self) -> None:
         """Farthest first, down to 95 % so that the sorting is rare."""
@@ -147,17 +147,18 @@ class RecordStore:
         for record in sorted(self, key=self.rank, reverse=True):
             if self._bytes <= target:
                 break
-            self._drop(record.key, bytes(record.publisher))
+            self._drop(record)
 
-    def _drop(self, key: bytes, publisher: bytes, *, keep_shelf: bool = False) -> None:
-        shelf = self._shelves[key]
-        record = shelf.slots.pop(publisher)
+    def _drop(self, like: Record, *, keep_shelf: bool = False) -> None:
+        """Drop what is held in the slot of `like`."""
+        shelf = self._shelves[like.key]
+        record = shelf.slots.pop(like.slot[1])
         self._bytes -= _cost(record)
-        self._of_publisher[publisher] -= 1
-        if not self._of_publisher[publisher]:
-            del self._of_publisher[publisher]
+        self._of_publisher[record.publisher] -= 1
+        if not self._of_publisher[record.publisher]:
+            del self._of_publisher[record.publisher]
         if not shelf.slots and not keep_shelf:
-            del self._shelves[key]
+            del self._shelves[record.key]
             for position in shelf.positions:
                 self._key_at.pop(position, None)
 
