@@ -1,7 +1,7 @@
 """Whether a number follows from an account key; each answer costs an Argon2id in a thread.
 
 Who looks a number up waits for its verdict; claims that strangers ask us to store wait in a bounded
-queue that is worked off with at most a quarter of a core. Verdicts are remembered.
+queue that is worked off with at most a quarter of a core. What was derived is remembered.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ MAX_WAITERS = 8
 BACKGROUND_SHARE = 0.25
 "Of one core, for claims that strangers ask us to store."
 REMEMBERED = 65_536
-"Verdicts kept, about 150 bytes each."
+"Derived numbers kept, about 200 bytes each."
 
 Derive = Callable[[AccountId], Awaitable[Number]]
 "Derives a number without blocking the event loop."
@@ -33,26 +33,27 @@ class ClaimVerifier:
     def __init__(self, derive: Derive, *, clock: Clock) -> None:
         self._derive = derive
         self._clock = clock
-        self._verdicts: OrderedDict[Pair, bool] = OrderedDict()
+        self._numbers: OrderedDict[AccountId, Number] = OrderedDict()
         self._running: dict[AccountId, asyncio.Future[Number]] = {}
         self._queue: OrderedDict[Pair, list[Callable[[bool], None]]] = OrderedDict()
         self._wake = asyncio.Event()
 
     def known(self, number: Number, account: AccountId) -> bool | None:
         """The verdict, if there is one."""
-        return self._verdicts.get((number, account))
+        derived = self._numbers.get(account)
+        return None if derived is None else derived == number
 
     def trust(self, number: Number, account: AccountId) -> None:
         """Remember a pair that was derived or verified before (an own account, a stored pin)."""
-        self._remember((number, account), True)
+        self._remember(account, number)
 
     async def verify(self, number: Number, account: AccountId) -> bool:
         """Derive the account's number, unless the verdict is known, and compare."""
-        verdict = self.known(number, account)
-        if verdict is None:
-            verdict = await self._derived(account) == number
-            self._remember((number, account), verdict)
-        return verdict
+        derived = self._numbers.get(account)
+        if derived is None:
+            derived = await self._derived(account)
+            self._remember(account, derived)
+        return derived == number
 
     def enqueue(self, number: Number, account: AccountId, done: Callable[[bool], None]) -> bool:
         """Verify when there is time and call `done` with the verdict; False if too many wait."""
@@ -102,8 +103,8 @@ class ClaimVerifier:
             with suppress(asyncio.CancelledError):
                 await running
 
-    def _remember(self, pair: Pair, verdict: bool) -> None:
-        self._verdicts[pair] = verdict
-        self._verdicts.move_to_end(pair)
-        while len(self._verdicts) > REMEMBERED:
-            self._verdicts.popitem(last=False)
+    def _remember(self, account: AccountId, number: Number) -> None:
+        self._numbers[account] = number
+        self._numbers.move_to_end(account)
+        while len(self._numbers) > REMEMBERED:
+            self._numbers.popitem(last=False)
