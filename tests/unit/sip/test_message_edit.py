@@ -77,6 +77,12 @@ def test_values_are_taken_from_the_top_one_by_one() -> None:
     assert head_of(message) == HEAD.replace(line, "")
 
 
+def test_what_is_left_of_a_line_is_as_it_was_written() -> None:
+    message = request("Route: <sip:a>,\r\n\t<sip:b> \t,<sip:c> \r\n")
+    message.pop_first_value("Route")
+    assert head_of(message) == "Route: <sip:b> \t,<sip:c> \r\n"
+
+
 def test_the_first_value_is_replaced_alone() -> None:
     message = request()
     message.replace_first_value("Via", "SIP/2.0/UDP z;received=1.2.3.4")
@@ -183,6 +189,7 @@ def test_trying_carries_the_timestamp_and_no_tag() -> None:
 def test_a_refusal_has_no_record_route() -> None:
     answer = Response.to(request(HEAD + RR), 486, "Busy now", to_tag="t")
     assert "Record-Route" not in answer
+    assert "Record-Route" not in Response.to(request(HEAD + RR), 302)
     assert answer.start_line == "SIP/2.0 486 Busy now"
     assert Response.to(request(), 299).start_line == "SIP/2.0 299 "
 

@@ -212,6 +212,19 @@ def test_new_lines_stand_where_they_belong_with_the_line_end_in_use() -> None:
     assert written(open_end) == "v=0\r\nm=audio 1 RTP/AVP 0\r\na=rtcp-mux\r\n"
 
 
+def test_a_line_keeps_its_own_end() -> None:
+    text = "v=0\r\nc=IN IP4 192.0.2.1\nm=audio 1 RTP/AVP 0\na=rtcp:1\na=sendrecv"
+    description = sdp(text)
+    description.session.set_connection("192.0.2.2")
+    audio = description.media[0]
+    audio.set_address("192.0.2.2", 5)
+    audio.set_rtcp(Endpoint("192.0.2.2", 6))
+    audio.set_direction("sendonly")
+    assert written(description) == (
+        "v=0\r\nc=IN IP4 192.0.2.2\nm=audio 5 RTP/AVP 0\na=rtcp:6 IN IP4 192.0.2.2\na=sendonly"
+    )
+
+
 def test_attributes() -> None:
     section = media(
         "m=audio 1 RTP/AVP 0\r\na=rtcp-mux\r\na=rtcp:5\r\n"
