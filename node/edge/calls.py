@@ -24,6 +24,7 @@ from node.edge.hub import Hub, Upstream
 from node.edge.identity import Caller
 from node.edge.media import CallMedia, Carried, MediaError, Role
 from node.edge.replies import is_sdp
+from node.edge.transfer import make_refer_to_reachable
 from node.edge.vouching import Voucher
 from node.routing import (
     LocalTarget,
@@ -68,6 +69,7 @@ class Calls:
         """A request of one of our accounts, whose digest was checked."""
         request = upstream.request
         context = self._open(upstream, sender)
+        make_refer_to_reachable(request, self.hub.dialogs, self.hub.node)
         caller = self.voucher.own_caller(account, request)
         target = self.reader.classify(request.uri, may_leave=True)
         if isinstance(target, LocalTarget | ServiceTarget | Refusal):

@@ -16,18 +16,21 @@ from node.edge.branches import (
     PhoneClients,
 )
 from node.edge.context import RequestContext
-from node.edge.dialog import Dialog, DialogState, Match, NodeSide, PhoneSide, ServiceSide
+from node.edge.dialog import DialogState, Match, NodeSide, PhoneSide, ServiceSide
 from node.edge.echo import EchoService
 from node.edge.hub import Hub, Upstream
 from node.edge.media import CallMedia, Role
 from node.edge.replies import is_sdp, note_target
+from node.edge.transfer import make_refer_to_reachable
 from node.sip.binding import Binding
 from node.sip.flow import Flow
 from node.sip.message import Request, Response
 from node.sip.registrar import Registrar
 
-ACK_OVERTAKEN = 0.5
-"Seconds a request waits for the ACK it overtook: each travels on a stream of its own."
+OVERTAKEN = 0.5
+"Seconds a request from a node waits for what it overtook: each travels on its own stream."
+MAX_HELD = 32
+"Requests of one side of a dialog that wait at a time; further ones pass at once."
 TARGET_REFRESH = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY"})
 
 
@@ -40,27 +43,71 @@ class InDialog:
     pending: dict[bytes, MeshBranch]
     registrar: Registrar
     echo: EchoService
-    _waiting: dict[int, list[Callable[[], None]]] = field(default_factory=dict)
-    "Requests that overtook an ACK, by the identity of their dialog."
+    _held: dict[tuple[int, bool], dict[int, Callable[[], None]]] = field(default_factory=dict)
+    "Requests that overtook others, by dialog and side, then by CSeq."
 
     def request(self, upstream: Upstream, match: Match, legs: Sequence[Leg] = ()) -> RequestContext:
         """Pass a request on; its answer comes back through the context that is returned."""
-        request, dialog = upstream.request, match.dialog
-        context = RequestContext(self.hub, upstream, dialog.group, match)
+        request = upstream.request
+        context = RequestContext(self.hub, upstream, match.dialog.group, match)
         context.on_done = self._over
-        overtook = dialog.awaiting_ack and match.from_caller and isinstance(match.sender, NodeSide)
-        if overtook:
-            self._after_ack(dialog, lambda: self._pass_on(context, legs))
+        number = request.cseq.number
+        if isinstance(match.sender, NodeSide) and self._overtook(match, number):
+            self._hold(match, number, lambda: self._pass_on(context, legs))
         else:
             self._pass_on(context, legs)
-        dialog.note_cseq(request.cseq.number, by_caller=match.from_caller)
+            self._release(match)
         return context
+
+    # Order. Streams of one link overtake each other, and a phone refuses a lower CSeq.
+
+    def _overtook(self, match: Match, number: int) -> bool:
+        """Whether an ACK, or a request of a lower CSeq, must be on its way still."""
+        dialog = match.dialog
+        last = dialog.caller_cseq if match.from_caller else dialog.callee_cseq
+        if dialog.awaiting_ack and match.from_caller:
+            return True
+        return 0 < last < number - 1
+
+    def _hold(self, match: Match, number: int, action: Callable[[], None]) -> None:
+        """Carry out `action` when it is its turn, or after `OVERTAKEN` without that."""
+        key = (id(match.dialog), match.from_caller)
+        held = self._held.setdefault(key, {})
+        if len(held) >= MAX_HELD or number in held:
+            action()
+            return
+        held[number] = action
+
+        def give_up() -> None:
+            if self._held.get(key, {}).get(number) is action:
+                self._take_held(key, number)
+                action()
+                self._release(match)
+
+        self.hub.later(OVERTAKEN, give_up)
+
+    def _release(self, match: Match) -> None:
+        """Let those follow whose turn it is now."""
+        key = (id(match.dialog), match.from_caller)
+        while (held := self._held.get(key)) is not None:
+            number = min(held)
+            if self._overtook(match, number):
+                return
+            self._take_held(key, number)()
+
+    def _take_held(self, key: tuple[int, bool], number: int) -> Callable[[], None]:
+        held = self._held[key]
+        action = held.pop(number)
+        if not held:
+            del self._held[key]
+        return action
 
     def _pass_on(self, context: RequestContext, legs: Sequence[Leg]) -> None:
         match = context.match
         if context.done or match is None:
             return
         request, dialog = context.request, match.dialog
+        dialog.note_cseq(request.cseq.number, by_caller=match.from_caller)
         if dialog.group.ended:
             context.answer(481)
             return
@@ -82,6 +129,8 @@ class InDialog:
         request, dialog = context.request, match.dialog
         copy = self.hub.forwarder.onward(request, drop_identity=True)
         self._show_other(copy, match)
+        if request.method == "REFER" and isinstance(match.sender, PhoneSide):
+            make_refer_to_reachable(copy, self.hub.dialogs, self.hub.node)
         out_legs: Legs = ()
         if is_sdp(request) and dialog.group.media is not None:
             role = Role.OFFER
@@ -191,22 +240,7 @@ class InDialog:
                 self.hub.links.send_ack(node, hints, frame)
             case ServiceSide():
                 self.echo.acknowledged(dialog)
-        for action in self._waiting.pop(id(dialog), ()):
-            action()
-
-    def _after_ack(self, dialog: Dialog, action: Callable[[], None]) -> None:
-        """Carry out `action` when the ACK has passed, or after `ACK_OVERTAKEN` without it."""
-        actions = self._waiting.setdefault(id(dialog), [])
-        actions.append(action)
-
-        def give_up() -> None:
-            if action in self._waiting.get(id(dialog), ()):
-                self._waiting[id(dialog)].remove(action)
-                if not self._waiting[id(dialog)]:
-                    del self._waiting[id(dialog)]
-                action()
-
-        self.hub.later(ACK_OVERTAKEN, give_up)
+        self._release(match)
 
     # Ends
 
