@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from itertools import cycle
 
 from node.sip.message import Request, parse_message
 from node.sip.sdp import Sdp
@@ -41,18 +42,30 @@ INVITE = (
 NEXT_HOP = Uri.parse("sip:bob@203.0.113.9:5060;ob")
 
 
-def parse_only() -> Request:
+STRANGERS = cycle([
+    INVITE.replace(b"alice", b"al%04d" % n).replace(b"04721963388207", b"0472196338%04d" % n)
+    for n in range(4096)
+])  # fmt: skip
+"As many different calls as no memory of URIs holds."
+
+
+def parse_only(data: bytes = INVITE) -> Request:
     """Cut into lines."""
-    message = parse_message(INVITE)
+    message = parse_message(data)
     assert isinstance(message, Request)
     return message
 
 
-def read_proxy_fields() -> None:
+def read_proxy_fields(data: bytes = INVITE) -> None:
     """What a proxy looks at in a request."""
-    message = parse_only()
+    message = parse_only(data)
     _ = message.uri, message.top_via, message.from_, message.to, message.call_id, message.cseq
     _ = message.max_forwards, message.routes, message.contacts
+
+
+def read_strangers() -> None:
+    """The same, with URIs never seen before."""
+    read_proxy_fields(next(STRANGERS))
 
 
 def check() -> None:
@@ -96,6 +109,7 @@ def rate(work: Callable[[], object], seconds: float = 0.3) -> float:
 GOALS: list[tuple[str, Callable[[], object], int | None]] = [
     ("parse", parse_only, None),
     ("parse + proxy fields", read_proxy_fields, 25_000),
+    ("  with URIs never seen", read_strangers, None),
     ("parse + check", check, None),
     ("parse, edit, write", edit, 20_000),
     ("SDP parse, anchor, write", sdp, None),
