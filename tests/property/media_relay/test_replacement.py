@@ -118,24 +118,26 @@ def seen(table: RouteTable) -> dict[str, Any]:
     return {"anchors": anchors, "legs": legs}
 
 
-@given(STEPS, STEPS, st.booleans())
+@given(STEPS, STEPS, st.sets(ANCHORS))
 @settings(deadline=None)
 def test_a_replacement_forwards_like_its_predecessor(
-    before: list[tuple[Any, ...]], after: list[tuple[Any, ...]], heard: bool
+    before: list[tuple[Any, ...]], after: list[tuple[Any, ...]], heard: set[int]
 ) -> None:
     wanted, table = WantedSession(), a_table()
     carried_out(table, [wanted.open_anchor(anchor) for anchor in (1, 2, 3)])
     carried_out(table, [wanted.reserve_legs(7, 2)])
+    phone = Endpoint("192.0.2.1", 4000)
+    before = [("expect", anchor, phone, False, False) for anchor in (1, 2, 3)] + before
     for step in before:
         carried_out(table, orders_of(wanted, step))
-    if heard and 1 in table.anchors:
-        table.anchors[1].rtp.receive(rtp(), ("192.0.2.1", 61000), 1.0)
-        for port in table.latched:
-            assert port.latch.peer is not None
-            locked = port.latch.accepted is not None
-            wanted.learn_latch(
-                Latched(port.anchor.id, port.component, full_address(port.latch.peer), locked)
-            )
+    for anchor_id in heard & set(table.anchors):
+        table.anchors[anchor_id].rtp.receive(rtp(), ("192.0.2.1", 61000), 1.0)
+    for port in table.latched:
+        assert port.latch.peer is not None
+        locked = port.latch.accepted is not None
+        wanted.learn_latch(
+            Latched(port.anchor.id, port.component, full_address(port.latch.peer), locked)
+        )
     for step in after:
         carried_out(table, orders_of(wanted, step))
     generations = {

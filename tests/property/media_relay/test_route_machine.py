@@ -37,6 +37,11 @@ class Routes(RuleBasedStateMachine):
         self.legs: set[int] = set()
         self.installed: set[int] = set()
         self.now = 0.0
+        # Begin amid a call, so that most walks see packets pass.
+        for anchor, ip in ((1, IPS[0]), (2, IPS[1])):
+            self.open(anchor)
+            self.expect(anchor, (ip, 4000), frozenset(), False)
+        self.join(1, 2)
 
     def part(self, end: int) -> None:
         other = self.joined.pop(end, end)
@@ -134,7 +139,10 @@ class Routes(RuleBasedStateMachine):
         port = self.table.anchors[anchor].rtp
         # A locked peer stays taken when later offers name other addresses.
         may = source[0] in self.allowed[anchor] or source == port.latch.accepted
+        before = port.latch.peer, port.latch.accepted
         hop = port.receive(data, source, self.now)
+        if not may:
+            assert (port.latch.peer, port.latch.accepted) == before, "a stranger latched"
         if may and port.latch.peer == source:
             self.known[anchor].add(source)
         assert may or hop is None, "a stranger was heard"
