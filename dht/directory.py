@@ -378,7 +378,7 @@ class Directory:
     # Between the pieces
 
     def _on_contact(self, contact: Contact) -> None:
-        log.info("contact_new", node=contact.key.text, endpoint=str(contact.endpoint))
+        log.debug("contact_new", node=contact.key.text, endpoint=str(contact.endpoint))
         self._publishing.offer(contact)
         if contact.seal_key is None:
             self._tasks.spawn(_ignored(self._overlay.check(contact)))

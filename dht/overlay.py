@@ -8,6 +8,7 @@ nobody's here.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import structlog
@@ -27,6 +28,7 @@ from dht.frame import (
 from dht.messages import Answer, Get, Ping, Pong, Request, Store
 from dht.overlay_id import OverlayId, OverlayIdCache, PuzzleError
 from dht.pending import Pending, PendingTable, Repeat
+from dht.scope import is_preferable
 from dht.sealing import SEAL_OVERHEAD, RequestSeal
 from dht.serving import RequestDesk, Send, Server, Traffic
 from dht.table import FIRST_PATIENCE_S, MAX_MISSES, Contact, SecureTable
@@ -208,8 +210,11 @@ class Overlay:
             return
         now = self._clock.monotonic()
         contact = None if id_ is None else self.known(id_)
-        if contact is None or contact.endpoint != source:
+        if contact is None:
             self.greet(source)
+        elif contact.endpoint != source:
+            if contact.misses or is_preferable(source, contact.endpoint):
+                self.greet(source)
         elif contact.id in self._table:
             contact.heard(now=now)
         elif now - contact.last_heard > GREET_AGAIN_S:
@@ -310,11 +315,14 @@ class Overlay:
             self._acquaintances[id_] = contact
             if len(self._acquaintances) > MAX_ACQUAINTANCES:
                 self._acquaintances.popitem(last=False)
-        elif contact.endpoint != pending.endpoint:
+        elif contact.endpoint != pending.endpoint and (
+            contact.misses or is_preferable(pending.endpoint, contact.endpoint)
+        ):
             self._table.moved(contact, pending.endpoint)
-        is_first_send = not (pending.was_repeated or pending.was_challenged)
-        contact.heard(now=now, rtt=now - pending.sent_at if is_first_send else None)
-        contact.keep_cookie(part.observed.cookie, now=now)
+        if contact.endpoint == pending.endpoint:
+            is_first_send = not (pending.was_repeated or pending.was_challenged)
+            contact.heard(now=now, rtt=now - pending.sent_at if is_first_send else None)
+            contact.keep_cookie(part.observed.cookie, now=now)
         self.observed = part.observed.endpoint
         if isinstance(part.answer, Pong):
             contact.seal_key = part.answer.seal_key
@@ -361,7 +369,8 @@ class Overlay:
     def _out(self, data: bytes, endpoint: Endpoint) -> None:
         self.traffic.datagrams_out += 1
         self.traffic.bytes_out += len(data)
-        self._send(data, endpoint)
+        with suppress(OSError):  # what the network cannot carry is lost like any datagram
+            self._send(data, endpoint)
 
     def _end(self, pending: Pending[Waiter], reply: Reply | None) -> None:
         if self._pending.finish(pending) and not pending.owner.done():
@@ -405,7 +414,7 @@ class Overlay:
         self._acquaintances.pop(contact.id, None)
         if contact.id in self._table:
             waiting = self._table.remove_contact(contact)
-            log.info("contact_lost", node=contact.key.text, endpoint=str(contact.endpoint))
+            log.debug("contact_lost", node=contact.key.text, endpoint=str(contact.endpoint))
             self._on_lost(contact)
             if waiting is not None:
                 self.greet(waiting.endpoint)

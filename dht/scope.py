@@ -60,3 +60,22 @@ def may_name(endpoint: Endpoint, asker: Endpoint) -> bool:
     if scope_of(asker.ip) is Scope.LOOPBACK and endpoint.is_ipv6 == asker.is_ipv6:
         return True
     return same_network(endpoint.ip, asker.ip)
+
+
+def is_preferable(new: Endpoint, old: Endpoint) -> bool:
+    """Whether a node that answers at both is rather sent to at `new`.
+
+    The narrower scope wins, so that two nodes that share several networks settle on the same one;
+    within a scope the newer address does, unless it is of the other family.
+    """
+    ranks = [_PREFERENCE[scope_of(endpoint.ip)] for endpoint in (new, old)]
+    return ranks[0] < ranks[1] or (ranks[0] == ranks[1] and new.is_ipv6 == old.is_ipv6)
+
+
+_PREFERENCE = {
+    Scope.LOOPBACK: 0,
+    Scope.LINK_LOCAL: 1,
+    Scope.PRIVATE: 2,
+    Scope.GLOBAL: 3,
+    Scope.FORBIDDEN: 4,
+}

@@ -113,7 +113,7 @@ def same_host() -> Endpoint:
     return Endpoint("192.0.2.1", 1)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(0, 6), max_size=12),
     st.integers(0, 60),

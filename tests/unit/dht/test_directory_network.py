@@ -304,3 +304,43 @@ def test_thousands_of_accounts_go_out_paced() -> None:
         await network.close()
 
     run_virtually(run())
+
+
+def test_a_node_seen_at_two_addresses_keeps_one() -> None:
+    """Known on the LAN and over loopback, two nodes settle on loopback and stay there."""
+
+    async def run() -> None:
+        network, (one, two) = await a_network(2)
+        lan = Endpoint("192.168.7.1", 7060)
+        one.endpoints = [one.endpoint, lan]
+        network.nodes[lan] = one
+        two.directory.add_candidate(lan)
+        await asyncio.sleep(300)
+        assert [c.endpoint for c in two.directory.contacts()] == [one.endpoint]
+        assert isinstance(await two.directory.find_address(one.key.id), Found)
+        del network.nodes[lan]
+        await network.close()
+
+    run_virtually(run())
+
+
+def test_a_socket_that_fails_is_a_lost_datagram() -> None:
+    """Nothing raises meanwhile; when the network is back, what was published arrives."""
+
+    async def run() -> None:
+        network, (one, two) = await a_network(2)
+
+        def fail(data: bytes, to: Endpoint) -> None:
+            raise OSError(101, "Network is unreachable")
+
+        send, one.directory._overlay._send = one.directory._overlay._send, fail
+        one.directory.publish_user("alice")
+        await one.directory.published(Kind.USER, "alice")
+        assert not isinstance(await two.directory.find_user(one.key.id, "alice"), Found)
+        one.directory._overlay._send = send
+        await asyncio.sleep(120)
+        assert isinstance(await two.directory.find_user(one.key.id, "alice"), Found)
+        assert [c.node for c in one.directory.contacts()] == [two.key.id]
+        await network.close()
+
+    run_virtually(run())

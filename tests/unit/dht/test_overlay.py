@@ -87,7 +87,7 @@ async def a_wire() -> Wire:
 def test_a_stranger_is_answered_within_three_times_its_bytes() -> None:
     async def run() -> None:
         wire = await a_wire()
-        for number in range(2, 40):
+        for number in range(2, 26):
             await wire.node.network.node(number)
             await wire.node.network.nodes[Endpoint(f"127.0.0.{number + 1}", 7060)].directory.join(
                 [wire.node.endpoint]

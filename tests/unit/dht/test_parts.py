@@ -24,7 +24,7 @@ from dht.publisher import (
 )
 from dht.record import Kind, RecordError
 from dht.region import MOST_IN_REGION, RegionEstimator, region_size
-from dht.scope import may_name, may_try
+from dht.scope import is_preferable, may_name, may_try
 from dht.table import (
     BUCKET_SIZE,
     GROUP_PER_BUCKET,
@@ -190,6 +190,21 @@ def test_which_addresses_from_lists_may_be_tried(host: str, own: str, expected: 
 )
 def test_which_contacts_are_named_to_whom(host: str, asker: str, expected: bool) -> None:
     assert may_name(at(host), at(asker)) is expected
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "expected"),
+    [
+        ("127.0.0.1", "192.168.1.5", True),
+        ("192.168.1.5", "127.0.0.1", False),
+        ("192.168.1.5", "8.8.8.8", True),
+        ("192.168.1.6", "192.168.1.5", True),
+        ("::1", "127.0.0.1", False),
+        ("2606:4700::1", "8.8.8.8", False),
+    ],
+)
+def test_nodes_that_share_networks_settle_on_one(new: str, old: str, expected: bool) -> None:
+    assert is_preferable(at(new), at(old)) is expected
 
 
 # The table
