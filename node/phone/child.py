@@ -29,6 +29,8 @@ MOST_CALLS = 4
 BRIDGE_RATE = 16000
 "Samples a second of recordings and tones."
 _POLL_MS = 10
+_JITTER_BUFFER_MS = 60
+"As desk phones have it; a buffer that starts empty makes a gap of the first late packet."
 _FAREWELL = 1.5
 "Seconds for BYEs and the un-REGISTER at the end."
 _SAME_PORT_TRIES = 8
@@ -202,6 +204,7 @@ class _Account(pj.Account):  # type: ignore[misc]  # the wheel carries no types
         self._child.apply_policy(call)
 
     def onRegState(self, prm: Any) -> None:  # noqa: N802
+        self._child.registered = prm.code // 100 == 2 and prm.expiration > 0
         self._child.tell("registration", code=prm.code, reason=prm.reason, expires=prm.expiration)
 
     def onInstantMessage(self, prm: Any) -> None:  # noqa: N802
@@ -227,6 +230,7 @@ class _Child:
         self._retired: list[Any] = []
         self._started = False
         self._ending: float | None = None
+        self.registered = False
         self.account: Any = None
         self.silence: Any = None
 
@@ -278,6 +282,8 @@ class _Child:
         config.medConfig.ecTailLen = 0
         config.medConfig.clockRate = config.medConfig.sndClockRate = BRIDGE_RATE
         config.medConfig.sndAutoCloseTime = -1
+        config.medConfig.jbInit = config.medConfig.jbMinPre = _JITTER_BUFFER_MS
+        config.medConfig.jbMaxPre, config.medConfig.jbMax = 4 * _JITTER_BUFFER_MS, 500
         config.medConfig.rxDropPct = line["drop_received"]
         self._endpoint.libCreate()
         self._endpoint.libInit(config)
@@ -466,8 +472,10 @@ class _Child:
 
     def do_stop(self, line: Line) -> Line:
         self._ending = time.monotonic() + _FAREWELL
-        self._endpoint.hangupAllCalls()
-        self.account.shutdown()
+        if self._started:
+            self._endpoint.hangupAllCalls()
+        if self.registered:
+            self.account.setRegistration(False)
         return {}
 
     def _call(self, line: Line) -> _Call:
@@ -497,7 +505,7 @@ class _Child:
     def _finished(self) -> bool:
         if self._ending is None:
             return False
-        return time.monotonic() > self._ending or not (self._calls or self.account.isValid())
+        return time.monotonic() > self._ending or not (self._calls or self.registered)
 
     def _obey(self, line: Line) -> None:
         try:

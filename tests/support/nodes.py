@@ -1,5 +1,6 @@
 """Real nodes for tests: processes of their own, on a network of their own, gone afterwards."""
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from node.phone.phone import Phone
-from node.spawned import Place, SpawnedNode, free_places, peer_count
+from node.spawned import Place, SpawnedNode, SpawnedNodeError, free_places, peer_count
 
 Account = dict[str, Any]
 MEET_WITHIN = 15.0
@@ -28,13 +29,25 @@ class NodeProcess(SpawnedNode):
         """Wait until it knows that many other nodes."""
         await self.until(lambda status: peer_count(status) >= peers, within, f"with {peers} peers")
 
+    async def finds(self, target: str, within: float = MEET_WITHIN) -> None:
+        """Wait until a call to `target` would be placed: its records have arrived."""
+        try:
+            async with asyncio.timeout(within):
+                while (await self.command("resolve", target, "--json"))[0] != 0:
+                    await asyncio.sleep(0.2)
+        except TimeoutError:
+            pytest.fail(f"{self.name} does not find {target}:\n{self.log_end()}")
+
     async def has(self, within: float = 10.0, **wanted: int) -> None:
         """Wait until `status` counts these, as in `has(calls=0, registrations=1)`."""
-        await self.until(
-            lambda status: all(_count(status[key]) == value for key, value in wanted.items()),
-            within,
-            f"at {wanted}",
-        )
+        try:
+            await self.until(
+                lambda status: all(_count(status[key]) == value for key, value in wanted.items()),
+                within,
+                f"at {wanted}",
+            )
+        except SpawnedNodeError as error:
+            pytest.fail(f"{error}\nthe last status: {self.status}")
 
 
 def _count(value: Any) -> int:

@@ -3,7 +3,8 @@
 Scenarios stand in `scenarios/`; their accounts come as rows of a CSV, so that digest works for each
 call apart. SIPp answers MD5 challenges only, and fills in `[authentication …]` for each call only
 where the whole of it stands in the CSV: so it is column 3, after login, password and what the
-scenario makes of it.
+scenario makes of it. It would digest a URI of its own making; with one aim for all calls of a run
+it digests the Request-URI, as it should.
 """
 
 import asyncio
@@ -100,6 +101,7 @@ async def sipp(
     accounts: Sequence[Account] = (),
     transport: str = "udp",
     ip: str = "127.0.0.1",
+    port: int = 0,
     calls: int = 1,
     rate: float = 10,
     at_once: int = 1000,
@@ -117,6 +119,8 @@ async def sipp(
         accounts: one for each call in turn; from the first again when they are used up.
         transport: udp or tcp.
         ip: what SIP and RTP are bound to.
+        port: for SIP; 0: any. A registrar may call back the port that a REGISTER came from, so the
+            scenario that registers and the one that answers then share it, one after the other.
         calls: after how many calls the run ends.
         rate: new calls a second.
         at_once: most calls at the same time.
@@ -125,7 +129,7 @@ async def sipp(
         echo: send RTP back to where it comes from.
         limit: seconds after which the run fails.
     """
-    port, media = free_port(ip), free_udp_block(ip, _RTP_PORTS)
+    port, media = port or free_port(ip), free_udp_block(ip, _RTP_PORTS)
     options = ["-sf", str(_prepare(folder, scenario, say)), "-i", ip, "-p", str(port), "-mi", ip]
     options += [
         "-mp",
@@ -144,6 +148,9 @@ async def sipp(
         rows = folder / "accounts.csv"
         rows.write_text("\n".join(["SEQUENTIAL", *(account.row for account in accounts), ""]))
         options += ["-inf", str(rows)]
+        aims = {account.aim for account in accounts}
+        if target is not None and len(aims) == 1 and (aim := aims.pop()) and scenario == "call":
+            options += ["-auth_uri", f"{aim}@{target}"]
     if echo:
         options += ["-rtp_echo"]
     if target is not None:
