@@ -138,28 +138,37 @@ class Directory:
             entropy=entropy,
             tasks=self._tasks,
         )
-        self._finder = Finder(
+        self._finder = self._make_finder()
+        self._publishing = self._make_publishing()
+        self._maintenance = self._make_maintenance(entropy)
+
+    def _make_finder(self) -> Finder:
+        return Finder(
             overlay=self._overlay,
             table=self._table,
             store=self._store,
             validator=self._validator,
             verifier=self._verifier,
-            own_endpoints=own_endpoints,
-            clock=clock,
+            own_endpoints=self._own_endpoints,
+            clock=self._clock,
             repair=self._repair,
         )
-        self._publishing = Publishing(
+
+    def _make_publishing(self) -> Publishing:
+        return Publishing(
             publisher=self._publisher,
             issuer=self._issuer,
             overlay=self._overlay,
             finder=self._finder,
             table=self._table,
             store=self._store,
-            own_endpoints=own_endpoints,
-            clock=clock,
+            own_endpoints=self._own_endpoints,
+            clock=self._clock,
             tasks=self._tasks,
         )
-        self._maintenance = Maintenance(
+
+    def _make_maintenance(self, entropy: Entropy) -> Maintenance:
+        return Maintenance(
             overlay=self._overlay,
             finder=self._finder,
             table=self._table,
@@ -167,11 +176,11 @@ class Directory:
             publisher=self._publisher,
             publishing=self._publishing,
             issuer=self._issuer,
-            own_endpoints=own_endpoints,
+            own_endpoints=self._own_endpoints,
             lost=self._lost,
-            network=network,
-            cache=cache,
-            clock=clock,
+            network=self._network,
+            cache=self._cache,
+            clock=self._clock,
             entropy=entropy,
         )
 
