@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import media_relay
 from media_relay.counters import Drop
 from media_relay.errors import NoCapacity
 from media_relay.pool import RelayPool
@@ -152,13 +153,14 @@ async def test_many_calls_outlive_their_worker() -> None:
 async def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     program = tmp_path / "parent.py"
     program.write_text(PARENT, encoding="utf-8")
-    parent = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    with parent.stdout:
+    environment = {**os.environ, "PYTHONPATH": str(Path(media_relay.__file__).parent.parent)}
+    with subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, text=True, env=environment
+    ) as parent:
+        assert parent.stdout is not None
         worker = int(parent.stdout.readline())
-        assert Path(f"/proc/{worker}").exists()
+        assert is_running(worker)
         parent.kill()
-        parent.wait()
     await until(lambda: not is_running(worker))
 
 
