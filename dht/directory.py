@@ -314,6 +314,10 @@ class Directory:
         """Say that a record is gone, by a tombstone; False if it was not published."""
         return self._publishing.withdraw(Name(kind, label, account))
 
+    def bury(self, publication: Publication) -> None:
+        """Say that a record is gone which an earlier run published: removed while stopped."""
+        self._publishing.bury(publication)
+
     async def published(
         self, kind: Kind, label: str = "", account: AccountId | None = None
     ) -> bool:

@@ -198,6 +198,10 @@ class Publisher:
         self.hurry(item, now=now)
         return True
 
+    def bury(self, publication: Publication, *, now: Monotonic) -> None:
+        """Send a tombstone for something that an earlier run of this node published."""
+        self.put(publication, now=now).is_withdrawn = True
+
     def changed(self, *, now: Monotonic) -> None:
         """This node's addresses changed: everything that names them is due."""
         for item in self._items.values():

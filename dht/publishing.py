@@ -70,6 +70,11 @@ class Publishing:
         self._wake.set()
         return is_known
 
+    def bury(self, publication: Publication) -> None:
+        """Send a tombstone out for what an earlier run published."""
+        self._publisher.bury(publication, now=self._clock.monotonic())
+        self._wake.set()
+
     def addresses_changed(self) -> None:
         """Everything that names this node's addresses goes out again."""
         self._publisher.changed(now=self._clock.monotonic())

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from dht.finder import Found, Inconclusive, NotFound
+from dht.publisher import Publication
 from dht.record import Accepts, Kind
 from federation.model.address import Endpoint
 from federation.model.identity import AccountKey
@@ -341,6 +342,50 @@ def test_a_socket_that_fails_is_a_lost_datagram() -> None:
         await asyncio.sleep(120)
         assert isinstance(await two.directory.find_user(one.key.id, "alice"), Found)
         assert [c.node for c in one.directory.contacts()] == [two.key.id]
+        await network.close()
+
+    run_virtually(run())
+
+
+def test_what_was_removed_while_the_node_was_stopped_is_buried() -> None:
+    async def run() -> None:
+        network, (one, two) = await a_network(2)
+        two.directory.publish_user("alice")
+        await two.directory.published(Kind.USER, "alice")
+        await network.stop(two)
+        await asyncio.sleep(5)
+        again = await network.node(2)
+        await again.directory.join([one.endpoint])
+        assert isinstance(await one.directory.find_user(two.key.id, "alice"), Found)
+        assert not again.directory.withdraw(Kind.USER, "alice")
+        again.directory.bury(Publication(kind=Kind.USER, label="alice"))
+        assert await again.directory.published(Kind.USER, "alice")
+        assert await one.directory.find_user(two.key.id, "alice") == NotFound()
+        await network.close()
+
+    run_virtually(run())
+
+
+def test_a_holder_of_an_older_record_is_given_the_newer_one() -> None:
+    """The newest is found although one node shows an older one, and that node is put right."""
+
+    async def run() -> None:
+        network, (one, two, three) = await a_network(3)
+        one.directory.publish_user("alice")
+        await one.directory.published(Kind.USER, "alice")
+        old = await three.directory.find_user(one.key.id, "alice")
+        await asyncio.sleep(1)
+        one.directory.publish_user("alice", Accepts.TRUNK)
+        await one.directory.published(Kind.USER, "alice")
+        assert isinstance(old, Found)
+        two.directory._store._shelves.clear()
+        two.directory._store.put(old.records[0])
+        new = await three.directory.find_user(one.key.id, "alice")
+        assert isinstance(new, Found)
+        assert new.records[0].issued > old.records[0].issued
+        await asyncio.sleep(1)
+        held = two.directory._store.at_key(old.records[0].key, now=two.clock.unix())
+        assert held == new.records
         await network.close()
 
     run_virtually(run())

@@ -14,7 +14,7 @@ from tests.support.dht_network import derive_quickly, quick_number
 from tests.support.dht_sockets import SocketNode
 
 NETWORK = Network.named("sockets")
-GENEROUS = 0.5
+GENEROUS = 2.0
 "Seconds that a cold lookup may take here; alone on a machine it takes a few milliseconds."
 
 
