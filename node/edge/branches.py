@@ -8,8 +8,10 @@ from federation.messages import Leg
 from federation.messages import Request as MeshRequest
 from federation.messages import Response as MeshResponse
 from federation.model.address import Endpoint
+from federation.model.errors import PeerError
 from federation.model.identity import NodeId
 from federation.ports import Failure
+from media_relay.errors import RelayError
 from node.edge.hub import TRANSACTION_LIFE, Hub, MeshClient
 from node.sip.effects import ClientKey
 from node.sip.errors import SipParseError
@@ -79,6 +81,8 @@ class PhoneBranch:
 
     def start(self) -> None:
         """Send the request in a client transaction of its own."""
+        if self.flow.reliable:
+            self.request.ensure_content_length()
         self.key, effects = self.hub.layer.request(self.request, self.flow, now=self.hub.now())
         self.clients.add(self.key, self)
         self.hub.carry_out(effects)
@@ -141,8 +145,12 @@ class MeshBranch:
         self.node = attempt.node
         self.on_peer(attempt)
         self.pending[self.txn] = self
-        request = self.compose(attempt.node, self.txn)
-        self.client = self.hub.links.request(attempt.node, attempt.hints, request, self)
+        try:
+            request = self.compose(attempt.node, self.txn)
+            self.client = self.hub.links.request(attempt.node, attempt.hints, request, self)
+        except (PeerError, RelayError) as error:
+            self._forget(self.txn)
+            self.owner.on_failure(self.id, 480, str(error))
 
     def cancel(self) -> None:
         """Cancel at the node that was asked; no other is asked any more."""

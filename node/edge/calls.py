@@ -2,46 +2,31 @@
 
 from dataclasses import dataclass, field
 
-from federation.messages import Leg
-from federation.messages import Request as MeshRequest
 from federation.model.errors import PeerError
-from federation.model.identity import NodeId
 from media_relay.errors import RelayError
 from node.accounts.account import Account
-from node.edge.branches import MeshBranch, NodeAttempt, PhoneBranch, PhoneClients
+from node.edge.branches import MeshBranch
+from node.edge.branching import BranchMaker
 from node.edge.context import RequestContext
-from node.edge.dialog import (
-    DIALOG_METHODS,
-    DialogSet,
-    NodeSide,
-    PhoneSide,
-    ServiceSide,
-    Side,
-)
+from node.edge.dialog import DIALOG_METHODS, DialogSet, NodeSide, PhoneSide, Side
 from node.edge.echo import EchoService
 from node.edge.forward import without_tag
 from node.edge.hub import Hub, Upstream
 from node.edge.identity import Caller
-from node.edge.media import CallMedia, Carried, MediaError, Role
-from node.edge.replies import is_sdp
+from node.edge.redirect import Redirects, status_of
 from node.edge.transfer import make_refer_to_reachable
 from node.edge.vouching import Voucher
 from node.routing import (
     LocalTarget,
-    Located,
     Locator,
     Refusal,
     ServiceTarget,
     Target,
     TargetReader,
 )
-from node.sip.binding import Binding
 from node.sip.message import Request, Response
 from node.sip.registrar import Registrar
-from node.sip.sdp import SdpError
 
-MAX_REDIRECTS = 5
-"3xx answers followed for one request."
 SUBSCRIPTION_MARGIN = 60.0
 "Seconds a subscription's dialog is kept beyond what was asked for."
 DEFAULT_SUBSCRIPTION = 3600.0
@@ -53,12 +38,12 @@ class Calls:
     """Starts what phones and other nodes ask for outside dialogs."""
 
     hub: Hub
-    clients: PhoneClients
-    pending: dict[bytes, MeshBranch]
+    branches: BranchMaker
     reader: TargetReader
     locator: Locator
     registrar: Registrar
     voucher: Voucher
+    redirects: Redirects
     echo: EchoService
     contexts: dict[int, RequestContext] = field(default_factory=dict)
     "Unanswered dialog-forming requests by the id of their set."
@@ -116,7 +101,6 @@ class Calls:
             self.hub.dialogs.add(group)
         context = RequestContext(self.hub, upstream, group)
         context.on_done = self._over
-        context.redirect = None
         if group is not None:
             self.contexts[group.id] = context
             group.abort = context.cancel
@@ -172,41 +156,12 @@ class Calls:
             context.refuse(480, "no device of this user is connected")
             return
         try:
-            branches = [self._device_branch(context, binding, caller) for binding in bindings]
-        except (SdpError, MediaError) as error:
-            context.refuse(488, str(error))
-            return
+            branches = [self.branches.device(context, binding, caller) for binding in bindings]
         except (PeerError, RelayError) as error:
-            context.refuse(480, str(error))
+            context.refuse(status_of(error), str(error))
             return
+        self.redirects.follow(context, branches, account, caller)
         context.start(branches)
-
-    def _device_branch(
-        self, context: RequestContext, binding: Binding, caller: Caller
-    ) -> PhoneBranch:
-        request, branch_id = context.request, context.new_branch_id()
-        side = PhoneSide(binding.flow, binding.aor, binding.server, binding.uri)
-        shown = caller.shown_from(binding.server)
-        copy = self.hub.forwarder.onward(request, drop_identity=True)
-        copy.uri = binding.target
-        tag = request.from_.tag
-        copy.set("From", f"{shown};tag={tag}" if tag else shown)
-        asserted = caller.asserted_identity(binding.server)
-        if asserted is not None:
-            copy.append("P-Asserted-Identity", asserted)
-        for value in reversed(binding.path):
-            copy.prepend("Route", value)
-        group = context.group
-        if group is not None:
-            group.by_branch[branch_id] = (side, shown)
-            self.hub.forwarder.record_route(copy, group.caller, side)
-            media = self._media(group, request)
-            if media is not None:
-                flow = binding.flow
-                media.phone(flow.local.host, flow.remote.host, branch=branch_id)
-                copy.body = self._offer(media, request, branch_id, copy.body).body
-        self.hub.forwarder.push_via(copy, side)
-        return PhoneBranch(branch_id, self.hub, self.clients, context, copy, binding.flow)
 
     async def _elsewhere(self, context: RequestContext, account: Account, target: Target) -> None:
         located = await self.locator.locate(target)
@@ -216,103 +171,10 @@ class Calls:
             context.refuse(located.status, located.text)
             return
         try:
-            branch = self._mesh_branch(context, account, located)
-        except (SdpError, MediaError) as error:
-            context.refuse(488, str(error))
-            return
+            branch = self.branches.node(context, account, located)
         except (PeerError, RelayError) as error:
-            context.refuse(480, str(error))
+            context.refuse(status_of(error), str(error))
             return
         context.on_done = lambda ended, response: self._remote_over(ended, response, branch, target)
         context.start([branch])
         context.release()
-
-    def _mesh_branch(
-        self, context: RequestContext, account: Account, located: Located
-    ) -> MeshBranch:
-        branch_id, group = context.new_branch_id(), context.group
-        media = None if group is None else self._media(group, context.request)
-
-        def on_peer(attempt: NodeAttempt) -> None:
-            if group is None:
-                return
-            group.by_branch[branch_id] = (
-                NodeSide(attempt.node, attempt.hints),
-                group.from_value,
-            )
-            group.peer = attempt.node
-            if media is not None:
-                media.drop_branch(branch_id)
-                known = self.hub.links.remote_ip(attempt.node)
-                hints = [hint.host for hint in attempt.hints]
-                facing = known or next(iter((*hints, *self.hub.names.addresses)))
-                media.node(facing, known or "", branch=branch_id)
-
-        def compose(node: NodeId, txn: bytes) -> MeshRequest:
-            return self._for_node(context, account, located, node, txn, branch_id)
-
-        return MeshBranch(
-            branch_id,
-            self.hub,
-            context,
-            list(located.attempts),
-            compose,
-            on_peer,
-            self.pending,
-        )
-
-    def _for_node(
-        self,
-        context: RequestContext,
-        account: Account,
-        located: Located,
-        node: NodeId,
-        txn: bytes,
-        branch_id: int,
-    ) -> MeshRequest:
-        request, group = context.request, context.group
-        copy = self.hub.forwarder.onward(request, drop_identity=True)
-        copy.uri = located.uri_at(node)
-        side = NodeSide(node)
-        legs: tuple[Leg, ...] = ()
-        if group is not None:
-            self.hub.forwarder.record_route(copy, group.caller, side)
-            if group.media is not None:
-                carried = self._offer(group.media, request, branch_id, copy.body)
-                copy.body, legs = carried.body, carried.legs
-        self.hub.forwarder.push_via(copy, side)
-        return MeshRequest(
-            txn=txn,
-            sip=copy.encode(),
-            legs=legs,
-            statement=self.voucher.issue(account, request, copy.raw_uri),
-        )
-
-    def _media(self, group: DialogSet, request: Request) -> CallMedia | None:
-        """The media of a call, with the caller's end and its offer taken; made once."""
-        if group.method != "INVITE" or group.media is not None:
-            return group.media
-        media = CallMedia(self.hub.relay.session(group.call_id), self.hub.entropy, self.hub.now())
-        group.media = media
-        match group.caller:
-            case PhoneSide(flow=flow):
-                media.phone(flow.local.host, flow.remote.host)
-            case NodeSide(node=node):
-                peer_ip = self.hub.links.remote_ip(node) or ""
-                media.node(peer_ip, peer_ip)
-            case ServiceSide():
-                raise MediaError("services do not call")
-        if is_sdp(request):
-            media.take(
-                request.body,
-                branch=None,
-                tag="",
-                role=Role.OFFER,
-                legs=self.contexts[group.id].upstream.legs,
-            )
-        return media
-
-    def _offer(self, media: CallMedia, request: Request, branch: int, body: bytes) -> Carried:
-        if not is_sdp(request):
-            return Carried(body)
-        return media.give(request.body, branch=branch, tag="", role=Role.OFFER, forming=True)

@@ -8,6 +8,7 @@ from federation.model.clocks import Clock, Entropy, Monotonic, UnixTime
 from federation.model.identity import NodeId
 from node.accounts.book import AccountBook
 from node.edge.branches import MeshBranch, PhoneClients
+from node.edge.branching import BranchMaker
 from node.edge.calls import Calls
 from node.edge.context import RequestContext
 from node.edge.dialog import DialogSet, DialogState, DialogTable, NodeSide, PhoneSide
@@ -19,6 +20,7 @@ from node.edge.inbound import Inbound
 from node.edge.indialog import InDialog
 from node.edge.ingress import Ingress
 from node.edge.memory import StoredDialogError, pack_dialog, unpack_dialog
+from node.edge.redirect import Redirects
 from node.edge.registration import Registrations
 from node.edge.token import RouteTokens
 from node.edge.vouching import Voucher
@@ -112,10 +114,19 @@ class Edge:
         hub.on_confirmed = self._confirmed
         pending: dict[bytes, MeshBranch] = {}
         self._echo = EchoService(hub)
+        maker = BranchMaker(hub, self._clients, pending, parts.voucher)
         self._calls = Calls(
             hub=hub,
-            clients=self._clients,
-            pending=pending,
+            branches=maker,
+            redirects=Redirects(
+                hub,
+                maker,
+                parts.accounts,
+                parts.reader,
+                parts.locator,
+                parts.registrar,
+                parts.voucher,
+            ),
             reader=parts.reader,
             locator=parts.locator,
             registrar=parts.registrar,

@@ -128,6 +128,8 @@ class Hub:
 
     def send_stateless(self, request: Request, flow: Flow) -> None:
         """Send a request without a transaction: the ACK to a 2xx."""
+        if flow.reliable:
+            request.ensure_content_length()
         self.wires.send(request.encode(), flow)
 
     def tag(self) -> str:
@@ -164,6 +166,8 @@ class PhoneUpstream:
 
     def respond(self, response: Response, legs: Legs = ()) -> None:
         """Send a response back; phones know nothing of legs."""
+        if self.flow.reliable:
+            response.ensure_content_length()
         self.hub.carry_out(self.hub.layer.respond(self.key, response, now=self.hub.now()))
 
 

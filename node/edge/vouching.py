@@ -154,8 +154,18 @@ class Voucher:
             verified=True,
         )
 
-    def issue(self, account: Account, request: Request, destination: str) -> bytes | None:
-        """Our statement for a request of one of our accounts; none for an anonymous one."""
+    def issue(
+        self,
+        account: Account,
+        request: Request,
+        destination: str,
+        diverted: bytes | None = None,
+    ) -> bytes | None:
+        """Our statement for a request of one of our accounts; none for an anonymous one.
+
+        `diverted` is the statement of a call that the account sends on; its caller is the one
+        that is shown.
+        """
         if is_anonymous(request.from_.uri):
             return None
         now = self._clock.unix()
@@ -171,6 +181,7 @@ class Voucher:
             destination=destination,
             call=call_digest(request.call_id, request.from_.tag or ""),
             now=now,
+            diverted=diverted,
         )
 
     def read(self, mesh: MeshRequest, request: Request, peer: NodeId) -> Statement | None:
@@ -193,6 +204,7 @@ class Voucher:
 
     def needs_check(self, statement: Statement | None) -> bool:
         """Whether `caller` would have to compute an Argon2id."""
+        statement = _origin(statement)
         if statement is None or statement.caller.number is None:
             return False
         account = statement.caller.account
@@ -201,6 +213,7 @@ class Voucher:
     async def caller(self, statement: Statement | None, request: Request, peer: NodeId) -> Caller:
         """Who calls, as our phones are shown it, with the number checked against its key."""
         holds = False
+        statement = _origin(statement)
         stated = None if statement is None else statement.caller
         if stated is not None and stated.number is not None and stated.account is not None:
             holds = await self._checks.check(stated.number, stated.account, peer)
@@ -213,14 +226,16 @@ class Voucher:
         sender = request.from_
         if is_anonymous(sender.uri):
             return Caller("", None, "", verified=False, anonymous=True)
-        display = display_of(sender)
+        display, statement = display_of(sender), _origin(statement)
         if statement is None:
             claimed = f"{sender.uri.user or 'unknown'}@{peer.key_name}"
             return Caller(display, None, claimed, verified=False)
-        stated = statement.caller
+        stated, uri = statement.caller, self._uri(statement.caller.uri, statement.signer)
         if stated.number is not None and (stated.account is None or not number_holds):
-            return Caller(display, None, self._uri(stated.uri, peer), verified=False)
-        return Caller(display, stated.number, self._uri(stated.uri, peer), verified=True)
+            return Caller(display, None, self._uri(stated.uri, statement.signer), verified=False)
+        return Caller(
+            display, stated.number, self._uri(stated.uri, statement.signer), verified=True
+        )
 
     def _uri(self, stated: str, peer: NodeId) -> str:
         """The stated URI if its domain is the peer's key name or known to be the peer's."""
@@ -228,3 +243,16 @@ class Voucher:
         if domain == peer.key_name or self._proven(domain) == peer:
             return f"{user}@{domain}"
         return f"{user}@{peer.key_name}"
+
+
+def _origin(statement: Statement | None) -> Statement | None:
+    """The statement of who called first, if each one who sent the call on was who it was for."""
+    while statement is not None and statement.diverted is not None:
+        inner = statement.diverted
+        user = inner.destination.partition(":")[2].partition("@")[0].partition("*")[0]
+        forwarder = statement.caller
+        login = forwarder.uri.partition(":")[2].partition("@")[0]
+        if user not in (login, forwarder.number):
+            return None
+        statement = inner
+    return statement

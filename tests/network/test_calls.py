@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 
-from node.phone.check import hear_both, measure_call, measure_echo
+from node.phone.check import hear, hear_both, measure_call, measure_echo
 from node.phone.choices import Answer, Manual, Refuse, Ring, Tone
-from node.phone.errors import CallFailed, RegistrationFailed
+from node.phone.errors import RegistrationFailed
 from node.phone.phone import Phone
+from node.phone.tones import Limits
 from tests.support.nodes import Account, NodeProcess, add_user, phone_of, running_nodes
 
+NOISY = Limits(loss=0.05)
+"Two busy cores lose a frame now and then; a leg that is cut loses all of them."
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -66,7 +69,9 @@ def key_uri(account: Account) -> str:
 
 async def test_by_number(pair: Pair) -> None:
     """Found by number, heard both ways, and the callee sees who calls, vouched for."""
-    report = await measure_call(pair.phone_a, pair.phone_b, _dial(pair, pair.bob["number"]))
+    report = await measure_call(
+        pair.phone_a, pair.phone_b, _dial(pair, pair.bob["number"]), limits=NOISY
+    )
     assert report.ok, str(report)
     assert report.shown.uri.startswith(f"sip:{pair.alice['number']}@")
     assert report.asserted is not None
@@ -76,14 +81,16 @@ async def test_by_number(pair: Pair) -> None:
 
 async def test_by_key_name(pair: Pair) -> None:
     """A SIP URI whose domain is the other node's key."""
-    report = await measure_call(pair.phone_a, pair.phone_b, key_uri(pair.bob))
+    report = await measure_call(pair.phone_a, pair.phone_b, key_uri(pair.bob), limits=NOISY)
     assert report.ok, str(report)
     await idle(pair)
 
 
 async def test_the_callee_calls_back_what_it_saw(pair: Pair) -> None:
-    first = await measure_call(pair.phone_a, pair.phone_b, key_uri(pair.bob), seconds=1)
-    back = await measure_call(pair.phone_b, pair.phone_a, first.shown.uri, seconds=1)
+    first = await measure_call(
+        pair.phone_a, pair.phone_b, key_uri(pair.bob), seconds=1, limits=NOISY
+    )
+    back = await measure_call(pair.phone_b, pair.phone_a, first.shown.uri, seconds=1, limits=NOISY)
     assert back.ok, str(back)
     await idle(pair)
 
@@ -106,12 +113,12 @@ async def test_hold_and_resume(pair: Pair) -> None:
     await call.wait_confirmed()
     await call.hold()
     await answered.wait_media("remote_hold")
-    held = await hear_both(call, answered, seconds=1)
+    held = await hear_both(call, answered, seconds=1, limits=NOISY)
     assert not held[0].ok
     assert not held[1].ok
     await call.resume()
     await answered.wait_media("active")
-    resumed = await hear_both(call, answered, seconds=1)
+    resumed = await hear_both(call, answered, seconds=1, limits=NOISY)
     assert resumed[0].ok, str(resumed[0])
     assert resumed[1].ok, str(resumed[1])
     await call.hang_up()
@@ -139,11 +146,8 @@ async def test_early_media_is_heard(pair: Pair) -> None:
     call = await pair.phone_a.call(_dial(pair, pair.bob["number"]), playing=Tone(440))
     answered = await pair.phone_b.next_call()
     await call.wait_media("active")
-    early = await call.listen(1.0)
-    from node.phone.tones import judge
-
-    verdict = judge(early, 880, seconds=1.0)
-    assert verdict.ok, str(verdict)
+    early = await hear(call, 880, seconds=1, limits=NOISY)
+    assert early.ok, str(early)
     await answered.answer()
     await call.wait_confirmed()
     await call.hang_up()
@@ -203,7 +207,7 @@ async def test_two_devices_ring_and_one_answers(pair: Pair) -> None:
         await second_rings.answer()
         await call.wait_confirmed()
         assert await first_rings.wait_ended() in (487, 200)
-        heard = await hear_both(call, second_rings, seconds=1)
+        heard = await hear_both(call, second_rings, seconds=1, limits=NOISY)
         assert heard[0].ok, str(heard[0])
         assert heard[1].ok, str(heard[1])
         await call.hang_up()
@@ -213,14 +217,14 @@ async def test_two_devices_ring_and_one_answers(pair: Pair) -> None:
 
 async def test_echo(pair: Pair) -> None:
     for target in ("*43", "echo"):
-        report = await measure_echo(pair.phone_a, _dial(pair, target), seconds=1)
+        report = await measure_echo(pair.phone_a, _dial(pair, target), seconds=1, limits=NOISY)
         assert report.ok, str(report)
     await idle(pair)
 
 
 async def test_echo_of_the_other_node(pair: Pair) -> None:
     host = key_uri(pair.bob).partition("@")[2]
-    report = await measure_echo(pair.phone_a, f"sip:echo@{host}", seconds=1)
+    report = await measure_echo(pair.phone_a, f"sip:echo@{host}", seconds=1, limits=NOISY)
     assert report.ok, str(report)
     await idle(pair)
 
@@ -229,7 +233,9 @@ async def test_within_one_node(pair: Pair) -> None:
     dora = await add_user(pair.a, "dora")
     async with phone_of(dora) as phone:
         for target in (dora["number"], "dora"):
-            report = await measure_call(pair.phone_a, phone, _dial(pair, target), seconds=1)
+            report = await measure_call(
+                pair.phone_a, phone, _dial(pair, target), seconds=1, limits=NOISY
+            )
             assert report.ok, str(report)
     await idle(pair)
 
@@ -238,9 +244,9 @@ async def test_over_tcp(pair: Pair) -> None:
     """A phone registered over TCP is called from one registered over UDP, and calls it."""
     emil = await add_user(pair.b, "emil")
     async with phone_of(emil, transport="tcp") as phone:
-        there = await measure_call(pair.phone_a, phone, key_uri(emil), seconds=1)
+        there = await measure_call(pair.phone_a, phone, key_uri(emil), seconds=1, limits=NOISY)
         assert there.ok, str(there)
-        back = await measure_call(phone, pair.phone_a, there.shown.uri, seconds=1)
+        back = await measure_call(phone, pair.phone_a, there.shown.uri, seconds=1, limits=NOISY)
         assert back.ok, str(back)
     await idle(pair)
 
@@ -288,20 +294,14 @@ async def test_attended_transfer(pair: Pair) -> None:
         await first.transfer(second)
         successor = await at_fred.wait_successor()
         await successor.wait_confirmed()
-        await first.wait_ended()
         await second.wait_ended()
-        heard = await successor.listen(1.0)
-        from node.phone.tones import judge
-
-        verdict = judge(heard, 880, seconds=1.0)
-        assert verdict.ok, str(verdict)
+        await first.hang_up()
+        now_at_bob = await at_bob.wait_successor()
+        heard = await hear(now_at_bob, 660, seconds=1, limits=NOISY)
+        assert heard.ok, str(heard)
         await successor.hang_up()
-        del at_bob
     await idle(pair)
 
 
 def _dial(pair: Pair, user: str) -> str:
     return f"sip:{user}@{pair.alice['server']}"
-
-
-_ = CallFailed
