@@ -18,10 +18,10 @@ from federation.model.address import Endpoint
 from federation.model.clocks import Clock, Monotonic
 from federation.model.identity import NodeId
 from federation.quic.connection import Connection
-from federation.session import (
+from federation.session import LinkSession
+from federation.session_effects import (
     Close,
     Leaving,
-    LinkSession,
     Received,
     ResetStream,
     SessionEffect,

@@ -3,12 +3,17 @@
 RFC 9443: 0-3 is STUN, 64 and above is QUIC; 8 is ours for the DHT. Sockets are drained through
 `add_reader`, `DATAGRAMS_A_TURN` a turn, since asyncio's own datagram transport costs about 30 us a
 packet. The two families have a socket each (`IPV6_V6ONLY`), so an address has one form.
+
+A socket bound to all addresses answers each peer from the address that the peer wrote to
+(IP_PKTINFO, RFC 3542): a QUIC client drops answers from any other, and hosts with several addresses
+(every IPv6 host with privacy addresses) would else answer from whichever the kernel likes best.
 """
 
 import asyncio
 import errno
 import socket
-from collections import Counter
+import struct
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
@@ -25,7 +30,12 @@ BUFFER_BYTES = 2 * 2**20
 STUN_LAST_BYTE = 0x03
 DHT_BYTE = 0x08
 QUIC_FIRST_BYTE = 0x40
+MAX_REPLY_ADDRESSES = 4_096
+"Peers whose destination address is remembered."
 _EPHEMERAL_TRIES = 16
+_IP_PKTINFO = 8
+"Linux; Python names it from 3.12 on only in some builds."
+_ANCILLARY_BYTES = socket.CMSG_SPACE(20)
 
 DatagramCallback = Callable[[bytes, Endpoint], None]
 
@@ -47,6 +57,7 @@ class MeshSocket:
             )
         self._port = port
         self._sockets: dict[bool, socket.socket] = {}
+        self._reply_from: OrderedDict[Endpoint, bytes] = OrderedDict()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._log = structlog.get_logger("mesh")
         self.on_quic: DatagramCallback | None = None
@@ -69,7 +80,9 @@ class MeshSocket:
         self._loop = asyncio.get_running_loop()
         self._sockets = self._bind()
         for sock in self._sockets.values():
-            self._loop.add_reader(sock.fileno(), self._drain, sock)
+            is_wildcard = Endpoint.of(sock.getsockname()).ip.is_unspecified
+            drain = self._drain_wildcard if is_wildcard else self._drain
+            self._loop.add_reader(sock.fileno(), drain, sock)
 
     def close(self) -> None:
         """Stop and close the sockets. Idempotent."""
@@ -102,9 +115,14 @@ class MeshSocket:
         if sock is None:
             self.unsent += 1
             return
+        local = self._reply_from.get(endpoint)
         try:
-            sock.sendto(data, (endpoint.host, endpoint.port))
+            if local is None:
+                sock.sendto(data, (endpoint.host, endpoint.port))
+            else:
+                sock.sendmsg([data], [_packet_info(local)], 0, (endpoint.host, endpoint.port))
         except OSError:
+            self._reply_from.pop(endpoint, None)  # the address may have left this machine
             self.unsent += 1
         else:
             self.bytes_sent += len(data)
@@ -133,6 +151,10 @@ class MeshSocket:
                 sock.setblocking(False)
                 if is_ipv6:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                if ip.is_unspecified and is_ipv6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+                elif ip.is_unspecified:
+                    sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
                 for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
                     sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
                 # No SO_REUSEADDR: another program on the port must be noticed.
@@ -169,6 +191,34 @@ class MeshSocket:
             if data:
                 self._dispatch(data, Endpoint.of(address))
 
+    def _drain_wildcard(self, sock: socket.socket) -> None:
+        for _ in range(DATAGRAMS_A_TURN):
+            try:
+                data, ancillary, _, address = sock.recvmsg(MAX_DATAGRAM_BYTES, _ANCILLARY_BYTES)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._log.debug("receive_failed", error=error.strerror)
+                continue
+            if data:
+                source = Endpoint.of(address)
+                for level, kind, value in ancillary:
+                    self._note_destination(source, level, kind, value)
+                self._dispatch(data, source)
+
+    def _note_destination(self, source: Endpoint, level: int, kind: int, value: bytes) -> None:
+        """Remember which of our addresses the peer writes to."""
+        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
+            local = value[4:8]
+        elif (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+            local = value[:16]
+        else:
+            return
+        if self._reply_from.get(source) != local:
+            self._reply_from[source] = local
+            if len(self._reply_from) > MAX_REPLY_ADDRESSES:
+                self._reply_from.popitem(last=False)
+
     def _dispatch(self, data: bytes, source: Endpoint) -> None:
         self.bytes_received += len(data)
         first = data[0]
@@ -183,3 +233,10 @@ class MeshSocket:
         self.received[kind] += 1
         if callback is not None:
             callback(data, source)
+
+
+def _packet_info(local: bytes) -> tuple[int, int, bytes]:
+    """The control message that sends from `local`, leaving the interface to the kernel."""
+    if len(local) == 4:
+        return socket.IPPROTO_IP, _IP_PKTINFO, struct.pack("=I4s4s", 0, local, bytes(4))
+    return socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, struct.pack("=16sI", local, 0)

@@ -1,15 +1,16 @@
 """Everything between this node and one other: transactions, the link they run on, dialling."""
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol, assert_never
+from collections.abc import Iterable
+from typing import assert_never
 
 from federation import client, server
 from federation.client import ClientEffect, ClientTransactions
 from federation.codec import encode
 from federation.dialler import Dialler
-from federation.link import Link, LinkEvents
+from federation.host import PeerHost
+from federation.incoming import IncomingRequest
+from federation.link import Link
 from federation.messages import (
     NO_TXN,
     Bye,
@@ -22,71 +23,16 @@ from federation.messages import (
     StreamError,
 )
 from federation.model.address import Endpoint
-from federation.model.clocks import Clock, Entropy, Monotonic
+from federation.model.clocks import Monotonic
 from federation.model.errors import UsageError
 from federation.model.identity import NodeId
 from federation.pairing import prefers
-from federation.ports import AddressLookup, ClientOwner, Failure, LinkReceiver
+from federation.ports import ClientOwner, Failure
+from federation.posts import POST_TIMEOUT, Post, Posts
 from federation.server import ServerEffect, ServerTransactions, StreamKey
 
-MAX_POSTS = 1_024
-"Frames without a transaction (ACK, bye, further 2xx) that wait for a link."
-POST_TIMEOUT = 5.5
-"Seconds they wait."
 BYE_OK = b"SIP/2.0 200 OK\r\n\r\n"
 BYE_UNKNOWN = b"SIP/2.0 481 Call/Transaction Does Not Exist\r\n\r\n"
-
-
-class PeerHost(Protocol):
-    """What a peer asks of the whole of links."""
-
-    clock: Clock
-    entropy: Entropy
-    receiver: LinkReceiver
-    addresses: AddressLookup
-    is_draining: bool
-
-    def make_link(self, endpoint: Endpoint, expected: NodeId | None, events: LinkEvents, /) -> Link:
-        """Dial one address."""
-
-    def peer_changed(self, peer: "Peer") -> None:
-        """The peer may have nothing left to remember."""
-
-    def own_id(self) -> NodeId:
-        """This node."""
-
-    def last_endpoint(self, node: NodeId) -> Endpoint | None:
-        """Where a link to that node was, the last time."""
-
-    def note_endpoint(self, node: NodeId, endpoint: Endpoint) -> None:
-        """Remember where a link to that node is."""
-
-
-@dataclass(eq=False, slots=True)
-class _Post:
-    frame: Request | Response | Bye
-    expires: Monotonic
-    answer: asyncio.Future[bool] | None = None
-
-
-class IncomingRequest:
-    """A request of the peer, as its receiver sees it (`ports.ServerTransaction`)."""
-
-    def __init__(self, owner: "Peer", request: Request) -> None:
-        self.peer = owner.node
-        self.peer_ip = owner.remote_ip or ""
-        self.request = request
-        self.on_cancel: Callable[[str], None] | None = None
-        self._owner = owner
-
-    def respond(self, sip: bytes, legs: Legs = (), *, final: bool) -> None:
-        """Send a response.
-
-        Raises:
-            UsageError: `final` contradicts the status.
-            CodecError: too long, or not a SIP response.
-        """
-        self._owner.respond(self.request.txn, sip, legs, final=final)
 
 
 class Peer:
@@ -104,8 +50,7 @@ class Peer:
         self._incoming: dict[bytes, IncomingRequest] = {}
         self._client_streams: dict[int, bytes] = {}
         self._streams_of: dict[bytes, int] = {}
-        self._byes: dict[int, _Post] = {}
-        self._posts: list[_Post] = []
+        self._posts = Posts()
         self._hints: dict[Endpoint, None] = {}
         self._dialler: Dialler | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -130,7 +75,7 @@ class Peer:
     @property
     def has_pending(self) -> bool:
         """Whether something of ours waits for this peer's answer."""
-        return bool(len(self._client) or self._byes or self._posts)
+        return bool(len(self._client) or self._posts)
 
     @property
     def remote_ip(self) -> str | None:
@@ -178,7 +123,7 @@ class Peer:
         """Send a 2xx after the final response."""
         response = self._server.further(txn, sip, legs)
         encode(response)
-        self._post(_Post(response, Monotonic(self._clock.monotonic() + POST_TIMEOUT)))
+        self._post(Post(response, Monotonic(self._clock.monotonic() + POST_TIMEOUT)))
 
     def ack(self, hints: Iterable[Endpoint], request: Request) -> None:
         """Send the ACK to a 2xx.
@@ -191,13 +136,13 @@ class Peer:
         if request.method != "ACK":
             raise UsageError("only an ACK goes without a transaction")
         self._add_hints(hints)
-        self._post(_Post(request, Monotonic(self._clock.monotonic() + POST_TIMEOUT)))
+        self._post(Post(request, Monotonic(self._clock.monotonic() + POST_TIMEOUT)))
 
     async def bye(self, bye: Bye, patience: float) -> bool:
         """Send a bye; whether the peer knew the dialog and has ended it."""
         encode(bye)
         answer: asyncio.Future[bool] = self._loop.create_future()
-        post = _Post(bye, Monotonic(self._clock.monotonic() + patience), answer)
+        post = Post(bye, Monotonic(self._clock.monotonic() + patience), answer)
         self._post(post)
         try:
             async with asyncio.timeout(patience):
@@ -205,7 +150,8 @@ class Peer:
         except TimeoutError:
             return False
         finally:
-            self._forget_post(post)
+            self._posts.withdraw(post, self.link)
+            self._host.peer_changed(self)
 
     # -- links ----------------------------------------------------------------------------
 
@@ -224,7 +170,7 @@ class Peer:
         if former is None and link.hello is not None:
             self._host.receiver.on_link_up(self.node, link.hello)
         self._run_client(self._client.link_up(now=self._clock.monotonic()))
-        self._send_posts()
+        self._posts.send(link, now=self._clock.monotonic())
 
     def link_established(self, link: Link) -> None:
         """Long known."""
@@ -245,7 +191,7 @@ class Peer:
         self._leave(link)
         self._host.receiver.on_link_down(self.node)
         self._run_client(self._client.link_down(now=self._clock.monotonic()))
-        if self._posts:
+        if self._posts.is_waiting:
             self._dial()
         self._host.peer_changed(self)
 
@@ -253,9 +199,8 @@ class Peer:
         """The peer ended a stream of ours without what should have come before."""
         if link is not self.link:
             return
-        post = self._byes.pop(stream, None)
-        if post is not None and post.answer is not None and not post.answer.done():
-            post.answer.set_result(False)
+        if self._posts.answered(stream, False):
+            return
         txn = self._client_streams.get(stream)
         if txn is not None:
             effects = self._client.stream_ended(txn, error, now=self._clock.monotonic())
@@ -271,10 +216,8 @@ class Peer:
         match frame:
             case Request():
                 self._request_arrived(link, stream, frame, now)
-            case Response() if stream in self._byes:
-                post = self._byes.pop(stream)
-                if post.answer is not None and not post.answer.done():
-                    post.answer.set_result(frame.status == 200)
+            case Response() if self._posts.answered(stream, frame.status == 200):
+                pass
             case Response() if stream in self._client_streams:
                 if frame.txn == self._client_streams[stream]:
                     self._run_client(self._client.received(frame, now=now))
@@ -294,10 +237,7 @@ class Peer:
     def close(self, error: LinkError, reason: str) -> None:
         """End everything: requests, posts, dialling, and the link."""
         self._run_client(self._client.shut_down())
-        for post in [*self._posts, *self._byes.values()]:
-            if post.answer is not None and not post.answer.done():
-                post.answer.set_result(False)
-        self._posts.clear()
+        self._posts.fail()
         if self._dialler is not None:
             self._dialler.abort()
             self._dialler = None
@@ -397,42 +337,17 @@ class Peer:
         """Nothing more comes of this link's streams."""
         self._client_streams.clear()
         self._streams_of.clear()
-        byes, self._byes = self._byes, {}
-        self._posts += byes.values()
+        self._posts.link_gone()
         self._server.link_gone(link.serial, now=self._clock.monotonic())
 
     # -- frames without a transaction -----------------------------------------------------
 
-    def _post(self, post: _Post) -> None:
-        if len(self._posts) >= MAX_POSTS:
-            if post.answer is not None:
-                post.answer.set_result(False)
-            return
-        self._posts.append(post)
+    def _post(self, post: Post) -> None:
+        self._posts.add(post)
         if self.link is not None and self.link.is_up:
-            self._send_posts()
+            self._posts.send(self.link, now=self._clock.monotonic())
         else:
             self._dial()
-
-    def _send_posts(self) -> None:
-        posts, self._posts = self._posts, []
-        now = self._clock.monotonic()
-        for post in posts:
-            if self.link is None or post.expires <= now:
-                continue
-            stream = self.link.open_stream((post.frame,), end=True)
-            if post.answer is not None:
-                self._byes[stream] = post
-
-    def _forget_post(self, post: _Post) -> None:
-        if post in self._posts:
-            self._posts.remove(post)
-        for stream, other in list(self._byes.items()):
-            if other is post:
-                del self._byes[stream]
-                if self.link is not None:
-                    self.link.reset(stream, StreamError.NONE)
-        self._host.peer_changed(self)
 
     # -- dialling -------------------------------------------------------------------------
 
@@ -468,10 +383,8 @@ class Peer:
 
     def _dial_failed(self) -> None:
         self._dialler = None
-        posts, self._posts = self._posts, []
-        for post in posts:
-            if post.answer is not None and not post.answer.done():
-                post.answer.set_result(False)
+        if self.link is None:
+            self._posts.fail()
         self._run_client(self._client.dial_failed(now=self._clock.monotonic()))
         self._host.peer_changed(self)
 

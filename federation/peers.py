@@ -10,6 +10,7 @@ from typing import Protocol
 import structlog
 
 from federation.dialler import DIAL_TIMEOUT, Dialler
+from federation.host import Forgettable
 from federation.link import Link, LinkEvents
 from federation.mesh import DatagramCallback
 from federation.messages import (
@@ -287,7 +288,7 @@ class Links:
         self._peers.clear()
         self._quic.close()
 
-    # -- what peers ask (`peer.PeerHost`) -------------------------------------------------
+    # -- what peers ask (`host.PeerHost`) -------------------------------------------------
 
     def make_link(self, endpoint: Endpoint, expected: NodeId | None, events: LinkEvents) -> Link:
         """Dial one address."""
@@ -309,7 +310,7 @@ class Links:
         if len(self._endpoints) > MAX_REMEMBERED_ENDPOINTS:
             self._endpoints.popitem(last=False)
 
-    def peer_changed(self, peer: Peer) -> None:
+    def peer_changed(self, peer: Forgettable) -> None:
         """Forget a peer with nothing left to remember."""
         if peer.is_idle and self._peers.get(peer.node) is peer:
             del self._peers[peer.node]

@@ -29,6 +29,16 @@ from federation.messages import (
     StreamError,
 )
 from federation.model.clocks import Monotonic
+from federation.session_effects import (
+    Close,
+    Leaving,
+    Received,
+    ResetStream,
+    SessionEffect,
+    StreamEnded,
+    Up,
+    Write,
+)
 
 CONTROL_STREAM = 0
 HELLO_TIMEOUT = 3.0
@@ -61,64 +71,6 @@ MAX_STREAM_FRAMES = 1_024
 CONTROL_FRAME_BURST = 64.0
 CONTROL_FRAME_RATE = 4.0
 "Control frames a second that are taken for ever, after a burst."
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """Send these bytes on a stream; `end` closes our side of it."""
-
-    stream: int
-    data: bytes
-    end: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ResetStream:
-    """Give up a stream in both directions."""
-
-    stream: int
-    error: StreamError
-
-
-@dataclass(frozen=True, slots=True)
-class Up:
-    """The peer has said hello: the link may be used."""
-
-    hello: Hello
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A frame arrived: the first of a stream the peer opened, or one that may follow it."""
-
-    stream: int
-    frame: Request | Response | Cancel | Bye
-
-
-@dataclass(frozen=True, slots=True)
-class StreamEnded:
-    """The peer sends no more on a stream that it had to answer on, or gave it up."""
-
-    stream: int
-    error: StreamError
-
-
-@dataclass(frozen=True, slots=True)
-class Leaving:
-    """The peer said goodbye."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Close the link; the session is over."""
-
-    error: LinkError
-    reason: str
-
-
-SessionEffect = Write | ResetStream | Up | Received | StreamEnded | Leaving | Close
 
 
 @dataclass(slots=True)

@@ -52,6 +52,24 @@ async def test_both_families_have_the_same_port_and_one_form_of_address() -> Non
             assert set(sources) == {other.local_endpoints[0], Endpoint(*plain.getsockname())}
 
 
+@pytest.mark.parametrize(
+    ("wildcard", "asked", "peer"), [("0.0.0.0", "127.0.0.5", LOOPBACK), ("::", "::1", "::1")]
+)
+async def test_a_socket_on_all_addresses_answers_from_the_one_that_was_asked(
+    wildcard: str, asked: str, peer: str
+) -> None:
+    answers: list[Endpoint] = []
+    async with MeshSocket([wildcard], 0) as mesh, MeshSocket([peer], 0) as other:
+        target = Endpoint(asked, mesh.local_endpoints[0].port)
+        mesh.on_dht = lambda data, source: mesh.send(b"\x08", source)
+        other.on_dht = lambda data, source: answers.append(source)
+        other.send(b"\x08", target)
+        async with asyncio.timeout(3):
+            while not answers:
+                await asyncio.sleep(0.005)
+        assert answers == [target]
+
+
 async def test_a_flood_of_one_kind_lets_others_have_their_turn() -> None:
     async with MeshSocket([LOOPBACK], 0) as a, MeshSocket([LOOPBACK], 0) as b:
         turns: list[int] = []
