@@ -232,10 +232,8 @@ class Voucher:
             return Caller(display, None, claimed, verified=False)
         stated, uri = statement.caller, self._uri(statement.caller.uri, statement.signer)
         if stated.number is not None and (stated.account is None or not number_holds):
-            return Caller(display, None, self._uri(stated.uri, statement.signer), verified=False)
-        return Caller(
-            display, stated.number, self._uri(stated.uri, statement.signer), verified=True
-        )
+            return Caller(display, None, uri, verified=False)
+        return Caller(display, stated.number, uri, verified=True)
 
     def _uri(self, stated: str, peer: NodeId) -> str:
         """The stated URI if its domain is the peer's key name or known to be the peer's."""

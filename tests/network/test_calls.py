@@ -297,8 +297,11 @@ async def test_attended_transfer(pair: Pair) -> None:
         await second.wait_ended()
         await first.hang_up()
         now_at_bob = await at_bob.wait_successor()
-        heard = await hear(now_at_bob, 660, seconds=1, limits=NOISY)
-        assert heard.ok, str(heard)
+        await now_at_bob.play(Tone(440))
+        await successor.play(Tone(880))
+        heard = await hear_both(now_at_bob, successor, seconds=1, limits=NOISY)
+        assert heard[0].ok, str(heard[0])
+        assert heard[1].ok, str(heard[1])
         await successor.hang_up()
     await idle(pair)
 
