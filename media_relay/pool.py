@@ -12,7 +12,7 @@ from media_relay.errors import NoCapacity
 from media_relay.ports import PortPool
 from media_relay.reports import PoolUsage, RelayEvent
 from media_relay.session import RelaySession
-from media_relay.sockets import LEG_BUFFER_BYTES, bind_from, enlarge_receive_buffer
+from media_relay.sockets import LEG_BUFFER_BYTES, bind_on_each, enlarge_receive_buffer
 from media_relay.supervisor import Supervisor
 
 log = structlog.get_logger("relay")
@@ -42,7 +42,7 @@ class RelayPool:
         self._worker_module = worker_module
         first = int.from_bytes(entropy.token(4), "big")
         self._ports = PortPool(config.lowest_port, config.highest_port, first=first)
-        self._leg_sockets: list[tuple[int, socket.socket]] = []
+        self._leg_sockets: list[tuple[int, list[socket.socket]]] = []
         self._supervisors: list[Supervisor] = []
 
     async def start(self) -> None:
@@ -69,8 +69,9 @@ class RelayPool:
                 session.close()
             await supervisor.close()
         self._supervisors.clear()
-        for port, sock in self._leg_sockets:
-            sock.close()
+        for port, sockets in self._leg_sockets:
+            for sock in sockets:
+                sock.close()
             self._ports.give_back(port, now=self._clock.monotonic())
         self._leg_sockets.clear()
 
@@ -111,21 +112,18 @@ class RelayPool:
         supervisor.start()
 
     def _bind_leg_sockets(self) -> list[socket.socket]:
-        bound = []
-        refusals = []
-        for host in self._config.leg_hosts:
-            try:
-                port, sockets = bind_from(self._ports, host, 1, now=self._clock.monotonic())
-            except NoCapacity as error:
+        """One socket of each family, all with one port: a leg's address names a single port."""
+        hosts = self._config.leg_hosts
+        port, bound = bind_on_each(self._ports, hosts, now=self._clock.monotonic())
+        sockets = []
+        for host, sock in bound.items():
+            if isinstance(sock, str):
                 # A machine without IPv6 is ordinary; one without any family is not.
-                refusals.append(error)
-                log.info("leg_port_refused", host=host, reason=str(error))
+                log.info("leg_port_refused", host=host, reason=sock)
                 continue
-            granted = enlarge_receive_buffer(sockets[0])
+            granted = enlarge_receive_buffer(sock)
             if granted < LEG_BUFFER_BYTES:
                 log.info("receive_buffer_clipped", wanted=LEG_BUFFER_BYTES, granted=granted)
-            self._leg_sockets.append((port, sockets[0]))
-            bound.append(sockets[0])
-        if not bound:
-            raise refusals[0]
-        return bound
+            sockets.append(sock)
+        self._leg_sockets.append((port, sockets))
+        return sockets

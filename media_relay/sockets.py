@@ -2,6 +2,7 @@
 
 import errno
 import socket
+from collections.abc import Sequence
 
 from federation.model.address import parse_ip
 from federation.model.clocks import Monotonic
@@ -62,6 +63,40 @@ def bind_from(
             continue
         return port, bound
     raise NoCapacity(f"no media port is left on {host}")
+
+
+def bind_on_each(
+    ports: PortPool, hosts: Sequence[str], *, now: Monotonic
+) -> tuple[int, dict[str, socket.socket | str]]:
+    """Take a pair of ports whose even one can be bound on every one of `hosts` that can be used.
+
+    Other nodes are told one port for all families, so the number is the same everywhere. Returns
+    the even port, to be given back after the sockets are closed, and for each host its socket, or
+    why the system refuses it.
+
+    Raises:
+        NoCapacity: no port is left, or no host can be used.
+    """
+    while (port := ports.take(now=now)) is not None:
+        bound: dict[str, socket.socket | str] = {}
+        taken = False
+        for host in hosts:
+            try:
+                bound[host] = bind_media_socket(host, port)
+            except OSError as error:
+                taken = error.errno in _TAKEN
+                bound[host] = f"no media port on {host}: {error.strerror}"
+                if taken:
+                    break
+        opened = [sock for sock in bound.values() if not isinstance(sock, str)]
+        if opened and not taken:
+            return port, bound
+        for sock in opened:
+            sock.close()
+        ports.give_back(port, now=now)
+        if not taken:
+            raise NoCapacity("; ".join(map(str, bound.values())))
+    raise NoCapacity(f"no media port is left on {' and '.join(hosts)}")
 
 
 def enlarge_receive_buffer(sock: socket.socket) -> int:

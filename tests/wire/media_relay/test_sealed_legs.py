@@ -1,5 +1,8 @@
+from contextlib import closing
+
 import pytest
 
+from federation.model.address import Endpoint
 from media_relay.counters import Drop
 from media_relay.errors import NoCapacity
 from tests.support.relay_table import (
@@ -11,6 +14,7 @@ from tests.support.relay_table import (
     rtp,
 )
 from tests.support.relay_wire import (
+    WirePhone,
     a_pool,
     connect_legs,
     facing,
@@ -116,3 +120,22 @@ async def test_a_port_bound_everywhere_is_told_as_the_address_that_faces_the_pee
         session = pool.session("call")
         assert session.leg_port("127.0.0.5").host == "127.0.0.5"
         assert session.leg_port("127.0.0.5").port == session.leg_port("127.0.0.1").port
+
+
+async def test_both_families_have_one_port_even_if_it_is_taken_in_one() -> None:
+    """An offer of a leg names one port; which family leads there, the link decides."""
+    host, taken = "127.0.0.78", 14780
+    with closing(WirePhone("::1", taken)):
+        async with a_pool(ports=(taken, taken + 3), leg_hosts=(host, "::1")) as pool:
+            session = pool.session("call")
+            assert session.leg_port(host) == Endpoint(host, taken + 2)
+            assert session.leg_port("::1") == Endpoint("::1", taken + 2)
+            assert (pool.usage().ports_in_use, pool.usage().ports_free) == (1, 1)
+
+
+async def test_a_family_that_cannot_be_bound_leaves_the_other() -> None:
+    async with a_pool(leg_hosts=("127.0.0.1", "2001:db8::77")) as pool:
+        session = pool.session("call")
+        assert session.leg_port("127.0.0.1").port
+        with pytest.raises(NoCapacity):
+            session.leg_port("::1")
