@@ -53,7 +53,7 @@ class Sound:
 class Limits:
     """What still counts as a good connection."""
 
-    loss: float = 0.02
+    loss: float = 0.03
     "Part of the windows that may be missing."
     quietest: float = -40.0
     "dBFS."
