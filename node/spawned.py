@@ -242,6 +242,18 @@ class SpawnedNode:
             await self.kill()
             raise self._trouble(f"did not end within {within:g} s of SIGTERM") from error
 
+    async def ended(self, within: float = STOP_WITHIN) -> int:
+        """Wait until it ends by itself; returns the exit code.
+
+        Raises:
+            SpawnedNodeError: it goes on.
+        """
+        try:
+            async with asyncio.timeout(within):
+                return await self._running().wait()
+        except TimeoutError as error:
+            raise self._trouble(f"did not end within {within:g} s") from error
+
     async def kill(self) -> None:
         """End it at once, without a chance to say goodbye. Harmless when it has ended."""
         if self._process is not None and self._process.returncode is None:
