@@ -1,0 +1,184 @@
+"""What registrations and local calls cost the node's asyncio process, and Kamailio beside it.
+
+SIPp brings the load over UDP on the loopback; the figures are CPU time from /proc, so they do not
+depend on how busy the machine is otherwise. A transaction lingers half a minute to absorb what
+comes late; what its end costs is measured after the load and added to each figure. Wake-ups
+dominate low rates, so a figure holds at the rate it names only.
+"""
+
+import asyncio
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.spawned import Place, SpawnedNode, free_places
+from tests.benchmarks.figures import cpu_seconds, show, skipped, title
+from tests.benchmarks.load import Load, Sipp, User, prepared_rows
+from tests.benchmarks.udp_phone import UdpPhone
+from tests.support.ports import free_port
+from tests.support.processes import descendants
+from tests.support.programs import PACKAGES, running
+
+REGISTRATION_GOAL_MS = 0.30
+CALL_GOAL_MS = 0.90
+USERS = 10
+"Accounts that call, and as many that are called."
+DEVICES = 8
+"Contacts each account registers, in turn."
+SECONDS = 5
+LINGER = 34.0
+"Seconds until nothing of a transaction is left (timers H, J, L, M: 32 s)."
+PASSWORD = "a-password-of-benchmarks"  # noqa: S105 - for nobody outside this run
+SETTLE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One load."""
+
+    name: str
+    scenario: str
+    rate: int
+    transactions: int
+    "Of the server, for each call."
+    goal: float | None = None
+    with_kamailio: bool = True
+
+
+REGISTRATIONS = (
+    Kind("REGISTER, 401, REGISTER, 200", "register", 1000, 2, REGISTRATION_GOAL_MS),
+    Kind("REGISTER with a known nonce, 200", "refresh", 1000, 1, REGISTRATION_GOAL_MS),
+)
+CALLS = (
+    Kind("call, no SDP", "call", 300, 4, CALL_GOAL_MS),
+    Kind("call, no SDP", "call", 1000, 4, CALL_GOAL_MS),
+    Kind("call with SDP and two anchors", "call_with_sdp", 100, 4, None, with_kamailio=False),
+)
+
+
+class Server:
+    """A SIP server with accounts, and what it has spent on each load."""
+
+    def __init__(self, place: Place, pids: Sequence[int], users: Sequence[User]) -> None:
+        self.place = place
+        self.pids = pids
+        self.callers, self.callees = users[:USERS], users[USERS:]
+        self._spent: list[tuple[Kind, Load]] = []
+        self._after = (0.0, 0.0)
+
+    async def take_load(self, folder: Path, *, only_common: bool) -> None:
+        """Go through all loads; then `figures` needs `LINGER` seconds of rest."""
+        sipp = Sipp(folder, self.place, self.pids)
+        for kind in REGISTRATIONS:
+            await self._register(sipp, kind)
+        for kind in CALLS:
+            if kind.with_kamailio or not only_common:
+                await self._call(sipp, kind)
+        self._after = (cpu_seconds(*self.pids), time.monotonic())
+
+    async def figures(self) -> dict[Kind, float]:
+        """Milliseconds for each, ends of transactions included."""
+        cpu, at = self._after
+        await asyncio.sleep(max(0.0, at + LINGER - time.monotonic()))
+        tail = cpu_seconds(*self.pids) - cpu
+        each = tail / sum(kind.transactions * load.count for kind, load in self._spent)
+        return {
+            kind: (load.cpu / load.count + each * kind.transactions) * 1e3
+            for kind, load in self._spent
+        }
+
+    async def _register(self, sipp: Sipp, kind: Kind) -> None:
+        count = kind.rate * SECONDS
+        contacts = [f"{self.place.ip}:{40000 + number}" for number in range(DEVICES)]
+        rows = await prepared_rows(self.place, self.callers, [""], "REGISTER", count)
+        for number, row in enumerate(rows):
+            row[1] = contacts[number // USERS % DEVICES]
+        self._spent.append((kind, await sipp.run(kind.scenario, rows, rate=kind.rate, count=count)))
+
+    async def _call(self, sipp: Sipp, kind: Kind) -> None:
+        count = kind.rate * SECONDS
+        aims = [user.login for user in self.callees]
+        rows = await prepared_rows(self.place, self.callers, aims, "INVITE", count)
+        phone = UdpPhone(self.callees[0].login, self.callees[0].password, self.place)
+        async with phone:
+            for user in self.callees:
+                await phone.become(user.login, user.password).register()
+        async with sipp.answering(kind.scenario.replace("call", "answer"), [phone]):
+            await asyncio.sleep(SETTLE)
+            load = await sipp.run(kind.scenario, rows, rate=kind.rate, count=count)
+        self._spent.append((kind, load))
+
+
+@asynccontextmanager
+async def a_node(folder: Path, place: Place) -> AsyncIterator[Server]:
+    """Our node with its accounts, numbers computed."""
+    node = SpawnedNode(
+        "node",
+        place,
+        folder=folder,
+        network=f"bench-{secrets.token_hex(4)}",
+        options=("--no-mdns", "--workers", "1"),
+    )
+    async with node:
+        await node.ready()
+        users = [User(f"user{number:02}", PASSWORD) for number in range(2 * USERS)]
+        table = folder / "users.csv"
+        table.write_text("login,password\n" + "".join(f"{u.login},{u.password}\n" for u in users))
+        await node.ask("user", "add", "--from", str(table))
+        while not all(sheet["number"] for sheet in await node.ask("user", "list")):
+            await asyncio.sleep(SETTLE)
+        yield Server(place, [node.pid], users)
+
+
+@asynccontextmanager
+async def a_kamailio(folder: Path, place: Place) -> AsyncIterator[Server]:
+    """Kamailio with one UDP worker; what all of its processes take counts."""
+    port = free_port(place.ip)
+    home = Place(place.ip, port - 5060)
+    config = Path(__file__).parent / "kamailio.cfg"
+    command = ("kamailio", "-DD", "-E", "-f", str(config), "-l", f"udp:{home.ip}:{port}")
+    command += ("-A", f'PASSWORD="{PASSWORD}"', "-m", "256", "-Y", str(folder), "-w", str(folder))
+    async with running(*command, cwd=folder) as program:
+        await asyncio.sleep(SETTLE)
+        if program.process.returncode is not None:
+            raise RuntimeError(f"Kamailio did not start:\n{program.output}")
+        pids = (program.process.pid, *descendants(program.process.pid))
+        yield Server(home, pids, [User(f"user{n:02}", PASSWORD) for n in range(2 * USERS)])
+
+
+async def main() -> int:
+    """Print the figures."""
+    title("SIP over UDP on one process, CPU time of the server:")
+    if shutil.which("sipp") is None:
+        skipped("everything", f"SIPp is absent (apt-get install {PACKAGES['sipp']})")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="ringmesh-bench-") as name:
+        folder = Path(name)
+        place = free_places(1)[0]
+        yardstick: dict[Kind, float] = {}
+        async with AsyncExitStack() as stack:
+            node = await stack.enter_async_context(a_node(folder, place))
+            await node.take_load(folder / "node-load", only_common=False)
+            if shutil.which("kamailio") is not None:
+                other = await stack.enter_async_context(a_kamailio(folder, place))
+                await other.take_load(folder / "other-load", only_common=True)
+                ours, yardstick = await asyncio.gather(node.figures(), other.figures())
+            else:
+                ours = await node.figures()
+    for kind, value in ours.items():
+        other_value = yardstick.get(kind)
+        note = f"Kamailio {other_value:.2f}, ratio {value / other_value:.1f}" if other_value else ""
+        show(f"{kind.name}, {kind.rate:,}/s", value, "ms", goal=kind.goal, note=note)
+    if not yardstick:
+        skipped("Kamailio beside it", f"absent (apt-get install {PACKAGES['kamailio']})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,123 @@
+"""SIPp as the source of load: registrations and calls at a steady rate against one server."""
+
+import contextlib
+import csv
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.sip.message import Request
+from node.spawned import Place
+from tests.benchmarks.figures import cpu_seconds
+from tests.benchmarks.udp_phone import UdpPhone
+from tests.support.ports import free_port
+from tests.support.programs import Program, running
+
+SCENARIOS = Path(__file__).parent / "scenarios"
+GRACE = 20.0
+"Seconds that the last calls of a run may take."
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An account of the server under load."""
+
+    login: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one run cost the server."""
+
+    count: int
+    cpu: float
+    "Seconds, from the first message to the last."
+
+
+class Sipp:
+    """Runs scenarios against one server; each run has a folder of its own in `folder`."""
+
+    def __init__(self, folder: Path, server: Place, pids: Sequence[int]) -> None:
+        """`pids` are the processes whose CPU time counts."""
+        self.server = server
+        self._folder = folder
+        self._pids = pids
+        self._runs = 0
+
+    async def run(
+        self, scenario: str, rows: Iterable[Iterable[str]], *, rate: int, count: int
+    ) -> Load:
+        """Begin `count` calls, `rate` a second.
+
+        Raises:
+            RuntimeError: not all of them went as the scenario says.
+        """
+        before = cpu_seconds(*self._pids)
+        folder = self._fresh_folder()
+        table = folder / "rows.csv"
+        table.write_text("\n".join(["SEQUENTIAL", *(";".join(row) for row in rows), ""]))
+        statistics = folder / "statistics.csv"
+        aim = f"{self.server.ip}:{self.server.sip_port}"
+        options = ["-inf", str(table), "-r", str(rate), "-m", str(count), "-l", str(8 * rate)]
+        options += ["-trace_stat", "-stf", str(statistics), "-fd", "1", aim]
+        async with self._program(scenario, folder, free_port(self.server.ip), *options) as program:
+            code = await program.ends(count / rate + GRACE)
+        with statistics.open(newline="") as file:
+            last = list(csv.DictReader(file, delimiter=";"))[-1]
+        if code != 0 or int(last["SuccessfulCall(C)"]) != count:
+            errors = "\n".join(path.read_text()[:1500] for path in folder.glob("errors*"))
+            raise RuntimeError(
+                f"{scenario}: {last['SuccessfulCall(C)']} of {count} went well\n{errors}"
+            )
+        return Load(count, cpu_seconds(*self._pids) - before)
+
+    @contextlib.asynccontextmanager
+    async def answering(self, scenario: str, phones: Iterable[UdpPhone]) -> AsyncIterator[None]:
+        """Take the calls of `phones`, which have registered and are closed, while the block lasts."""
+        async with contextlib.AsyncExitStack() as stack:
+            for phone in phones:
+                program = self._program(scenario, self._fresh_folder(), phone.port)
+                await stack.enter_async_context(program)
+            yield
+
+    def _program(
+        self, scenario: str, folder: Path, port: int, *options: str
+    ) -> contextlib.AbstractAsyncContextManager[Program]:
+        ip = self.server.ip
+        return running(
+            *("sipp", "-sf", str(SCENARIOS / f"{scenario}.xml"), "-i", ip, "-p", str(port)),
+            *("-mi", ip, "-t", "u1", "-nostdin", "-trace_err"),
+            *("-error_file", str(folder / "errors.log"), *options),
+            cwd=folder,
+        )
+
+    def _fresh_folder(self) -> Path:
+        self._runs += 1
+        folder = self._folder / f"run{self._runs}"
+        folder.mkdir(parents=True)
+        return folder
+
+
+async def prepared_rows(
+    server: Place, users: Sequence[User], aims: Sequence[str], method: str, count: int
+) -> list[list[str]]:
+    """Rows of login, aim and a line of credentials that are good once.
+
+    Every user gets one challenge and answers it again and again with a rising count, as phones do.
+    """
+    ready = []
+    for number, user in enumerate(users):
+        aim = aims[number % len(aims)]
+        host = f"{server.ip}:{server.sip_port}"
+        uri = f"sip:{host}" if method == "REGISTER" else f"sip:{aim}@{host}"
+        async with UdpPhone(user.login, user.password, server) as phone:
+            digest, challenge = await phone.credentials(method, uri)
+        ready.append((user, aim, uri, digest, challenge))
+    field = "Authorization" if method == "REGISTER" else "Proxy-Authorization"
+    rows = []
+    for number in range(count):
+        user, aim, uri, digest, challenge = ready[number % len(ready)]
+        line = digest.answer(challenge, Request.create(method, uri, ()))
+        rows.append([user.login, aim, f"{field}: {line}"])
+    return rows
