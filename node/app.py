@@ -13,6 +13,7 @@ from dht.record import Kind
 from dht.scope import may_try
 from federation.domain_proof import DnsResolver, DomainProof
 from federation.mesh import MeshSocket
+from federation.messages import Hello
 from federation.model.address import Endpoint
 from federation.model.clocks import SystemClock, SystemEntropy
 from federation.model.errors import ConfigError
@@ -36,6 +37,7 @@ from node.edge.token import SECRET_BYTES
 from node.edge.vouching import NumberChecks, Voucher
 from node.loaded import Loaded
 from node.names import OwnNames
+from node.own_domains import OwnDomains, careful
 from node.process import Identity
 from node.publication import Publication
 from node.routing import Locator, TargetReader
@@ -45,7 +47,7 @@ from node.sip.flow import Flow
 from node.sip.registrar import Registrar
 from node.sip.transports.sockets import ListenError, SipTransports
 from node.software import SOFTWARE
-from node.state import StateFolder
+from node.state import StateError, StateFolder
 from node.storage.bindings import BindingStore
 from node.storage.call_records import CallRecords
 from node.storage.database import Database
@@ -56,6 +58,10 @@ from node.storage.verified_numbers import VerifiedNumbers
 
 log = structlog.get_logger("node")
 
+MD5_FIRST = ("SIPp",)
+"User-Agents that end at a first challenge with SHA-256."
+MD5_ONLY = ("baresip v0.", "baresip v1.")
+"User-Agents that give up where SHA-256 is offered at all."
 ADDRESS_INTERVAL = 30.0
 "Seconds between two looks at which addresses this machine has."
 
@@ -72,6 +78,7 @@ class Node(Answers):
         self._entropy = SystemEntropy()
         self._stack = contextlib.AsyncExitStack()
         self._failure: asyncio.Future[str] | None = None
+        self._proven: frozenset[str] = frozenset()
 
     # Life
 
@@ -222,8 +229,12 @@ class Node(Answers):
             domains=lambda: config.domains,
             software=SOFTWARE,
         )
+        self._resolver = DnsResolver(config.dns.endpoints)
+        hello = Hello(domains=tuple(config.domains))
         self.prover = DomainProof(
-            identify=self.links.identify, clock=self._clock, resolver=DnsResolver()
+            identify=careful(self.links.identify, self._key.id, lambda: self.own_endpoints, hello),
+            clock=self._clock,
+            resolver=self._resolver,
         )
         self._stack.push_async_callback(self.prover.close)
 
@@ -259,6 +270,8 @@ class Node(Answers):
                     self.accounts.credential,
                     secret=self._entropy.token(SECRET_BYTES),
                     entropy=self._entropy,
+                    md5_first=MD5_FIRST,
+                    md5_only=MD5_ONLY,
                 ),
                 registrar=self.registrar,
                 reader=self.reader,
@@ -291,6 +304,7 @@ class Node(Answers):
     async def _company(self) -> AsyncIterator[None]:
         """Looks for other nodes while the node runs; none of it holds the start up."""
         tasks = [asyncio.create_task(self._join()), asyncio.create_task(self._follow_addresses())]
+        tasks.append(asyncio.create_task(self._own_domains().run()))
         if self._config.mesh.mdns:
             tasks.append(asyncio.create_task(self._discover()))
         try:
@@ -332,7 +346,27 @@ class Node(Answers):
                 log.info("addresses_changed", addresses=", ".join(addresses))
                 self.own_endpoints = endpoints
                 self.names.set_addresses(addresses)
-                self.served_at = ServedAt.of(self._config, self._key.id)
+                self._serve(self._proven)
+
+    def _own_domains(self) -> OwnDomains:
+        return OwnDomains(
+            self._config.domains,
+            node=self._key.id,
+            proof=self.prover,
+            resolver=self._resolver,
+            addresses=lambda: self.served_at.addresses,
+            sip_port=self._config.sip_port,
+            on_change=self._serve,
+        )
+
+    def _serve(self, proven: frozenset[str]) -> None:
+        """Where accounts are reached has changed; also for commands while the node is stopped."""
+        self._proven = proven
+        self.served_at = ServedAt.of(self._config, self._key.id, proven=proven)
+        try:
+            self._state.keep_last_run(self.served())
+        except StateError as error:
+            log.warning("last_run_not_kept", reason=str(error))
 
     # What the parts ask and tell
 

@@ -249,16 +249,19 @@ class DigestAuthenticator:
         max_nonces: int = MAX_NONCES,
         offer_integrity: bool = False,
         md5_first: Sequence[str] = (),
+        md5_only: Sequence[str] = (),
     ) -> None:
         """`offer_integrity` offers auth-int too, which is accepted in any case.
 
-        A device whose User-Agent begins with one of `md5_first` finds MD5 in the first line.
+        A device whose User-Agent begins with one of `md5_first` finds MD5 in the first line, one
+        of `md5_only` finds nothing else: some give up at a challenge they do not know.
         """
         self._credentials = credentials
         self._secret = secret
         self._nonces = NonceKeeper(secret, entropy=entropy, lifetime=lifetime, limit=max_nonces)
         self._qop = "auth,auth-int" if offer_integrity else "auth"
         self._md5_first = tuple(md5_first)
+        self._md5_only = tuple(md5_only)
         self.failures = FailureLog()
         "Wrong passwords and unknown users by source host."
 
@@ -305,8 +308,10 @@ class DigestAuthenticator:
             user = ""
         credential = self._credentials(user)
         allowed = _ALLOWED[credential.preference if credential else DigestPreference.BOTH]
-        if self._md5_first and len(allowed) > 1:
+        if len(allowed) > 1 and (self._md5_first or self._md5_only):
             agent = request.get("User-Agent") or ""
+            if agent.startswith(self._md5_only):
+                return (Algorithm.MD5,)
             if agent.startswith(self._md5_first):
                 return allowed[::-1]
         return allowed

@@ -22,9 +22,6 @@ from tests.support.sipp import sipp
 
 pytestmark = [pytest.mark.interop, needs_pjsua2, pytest.mark.asyncio(loop_scope="module")]
 Mesh = tuple[list[NodeProcess], Account, Account]
-gives_up_at_sha256 = pytest.mark.xfail(
-    strict=True, reason="the node offers SHA-256 beside MD5; baresip 1.0 and SIPp 3.6 give up then"
-)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -38,7 +35,6 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
         yield nodes, alice, bob
 
 
-@gives_up_at_sha256
 @needs("baresip")
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 async def test_baresip_calls_across_the_mesh(mesh: Mesh, tmp_path: Path, transport: str) -> None:
@@ -61,7 +57,6 @@ async def test_baresip_calls_across_the_mesh(mesh: Mesh, tmp_path: Path, transpo
         assert heard.ok, heard
 
 
-@gives_up_at_sha256
 @needs("baresip")
 async def test_baresip_is_called_across_the_mesh(mesh: Mesh, tmp_path: Path) -> None:
     _, alice, bob = mesh
@@ -77,7 +72,6 @@ async def test_baresip_is_called_across_the_mesh(mesh: Mesh, tmp_path: Path) -> 
         assert heard.ok, heard
 
 
-@gives_up_at_sha256
 @needs("sipp")
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 async def test_sipp_calls_by_digest(mesh: Mesh, tmp_path: Path, transport: str) -> None:
@@ -103,7 +97,6 @@ async def test_sipp_calls_by_digest(mesh: Mesh, tmp_path: Path, transport: str) 
         assert await call.wait_ended() == 200
 
 
-@gives_up_at_sha256
 @needs("sipp")
 async def test_sipp_registers_and_is_called(mesh: Mesh, tmp_path: Path) -> None:
     nodes, alice, _ = mesh

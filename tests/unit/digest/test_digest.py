@@ -177,6 +177,14 @@ def test_md5_goes_first_for_the_devices_listed() -> None:
     assert list(lines_of(challenge_of(auth, other))) == ["SHA-256", "MD5"]
 
 
+def test_md5_alone_for_the_devices_that_give_up_at_anything_else() -> None:
+    auth = an_authenticator(md5_only=("Oldphone/",))
+    picky = register(headers=[("User-Agent", "Oldphone/1.0")])
+    assert list(lines_of(challenge_of(auth, picky))) == ["MD5"]
+    other = register(headers=[("User-Agent", "Newphone/1.0")])
+    assert list(lines_of(challenge_of(auth, other))) == ["SHA-256", "MD5"]
+
+
 def test_an_unknown_user_gets_the_answer_of_a_known_one() -> None:
     """Neither first challenge nor rejection differ by more than the nonce."""
 
