@@ -1,0 +1,413 @@
+"""Phones in memory: user agents over the project's transaction layer, moved by the test.
+
+A phone answers challenges by itself, acknowledges refusals, repeats its 2xx until the ACK comes,
+and answers BYE and CANCEL. All else a test has it do.
+"""
+
+import asyncio
+import itertools
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from federation.model.address import Endpoint
+from node.sip.effects import (
+    AckArrived,
+    CancelArrived,
+    ClientFailed,
+    ClientTimedOut,
+    Effect,
+    RequestArrived,
+    ResponseArrived,
+    Send,
+    ServerKey,
+    StrayResponse,
+)
+from node.sip.flow import Flow
+from node.sip.headers import NameAddr
+from node.sip.message import Request, Response
+from node.sip.transaction import TransactionLayer
+from tests.support.digest_client import DigestClient
+from tests.support.sip_exchange import SeededEntropy
+from tests.support.virtual_loop import LoopClock
+
+T1, T2, LIFE = 0.5, 4.0, 32.0
+Headers = Sequence[tuple[str, str]]
+
+
+def sdp(
+    ip: str, *lines: str, port: int = 4000, version: int = 1, connection: str | None = None
+) -> bytes:
+    """A description: one audio line at `port`, or the media `lines` given."""
+    media = lines or (f"m=audio {port} RTP/AVP 0 101", "a=rtpmap:101 telephone-event/8000")
+    head = (
+        "v=0",
+        f"o=- 1 {version} IN IP4 {ip}",
+        "s=-",
+        f"c=IN IP4 {connection or ip}",
+        "t=0 0",
+    )
+    return "\r\n".join((*head, *media, "")).encode()
+
+
+class Wire(Protocol):
+    """Where phones send."""
+
+    def to_node(self, data: bytes, phone: "Phone") -> None: ...
+
+
+@dataclass
+class Talk:
+    """A dialog as one phone sees it."""
+
+    phone: "Phone"
+    call_id: str
+    local: str
+    remote: str
+    target: str
+    routes: list[str]
+    cseq: int
+    ended: bool = False
+
+    def send(self, method: str, body: bytes = b"", headers: Headers = ()) -> "Sent":
+        """Send a request within the dialog."""
+        self.cseq += 1
+        if method == "BYE":
+            self.ended = True
+        return self.phone.transmit(self._compose(method, self.cseq, body, headers))
+
+    def ack(self, cseq: int | None = None, body: bytes = b"", headers: Headers = ()) -> None:
+        """Acknowledge a 2xx."""
+        request = self._compose("ACK", self.cseq if cseq is None else cseq, body, headers)
+        self.phone.send_bare(request)
+
+    def _compose(self, method: str, cseq: int, body: bytes, headers: Headers) -> Request:
+        lines = [("Via", self.phone.via()), ("Max-Forwards", "70")]
+        lines += [("Route", route) for route in self.routes]
+        lines += [
+            ("From", self.local),
+            ("To", self.remote),
+            ("Call-ID", self.call_id),
+            ("CSeq", f"{cseq} {method}"),
+            ("Contact", f"<{self.phone.contact}>"),
+            *headers,
+        ]
+        if body and not any(name == "Content-Type" for name, _ in headers):
+            lines.append(("Content-Type", "application/sdp"))
+        return Request.create(method, self.target, lines, body)
+
+
+@dataclass
+class Sent:
+    """A request a phone sent, with what came back."""
+
+    phone: "Phone"
+    request: Request
+    responses: list[Response] = field(default_factory=list)
+    over: str = ""
+    "How the transaction ended without a final response."
+    retry: "Sent | None" = None
+    key: str = ""
+
+    @property
+    def latest(self) -> "Sent":
+        """The request itself, or the one that answered its challenge."""
+        return self if self.retry is None else self.retry.latest
+
+    @property
+    def statuses(self) -> list[int]:
+        """Every status that came, 100 left out."""
+        return [r.status for r in self.latest.responses if r.status > 100]
+
+    @property
+    def final(self) -> Response | None:
+        """The first final response."""
+        return next((r for r in self.latest.responses if r.status >= 200), None)
+
+    @property
+    def status(self) -> int:
+        """Its status; 0 before it came."""
+        return 0 if self.final is None else self.final.status
+
+    def cancel(self) -> None:
+        """Give up the INVITE."""
+        sent = self.latest
+        self.phone.carry_out(
+            self.phone.layer.cancel(self.phone.keys[id(sent)], now=self.phone.now())  # type: ignore[index]
+        )
+
+    def talk(self, response: Response | None = None) -> Talk:
+        """The dialog that a response made."""
+        request = self.latest.request
+        response = response or self.final
+        assert response is not None
+        return Talk(
+            self.phone,
+            request.call_id,
+            request.get("From") or "",
+            response.get("To") or "",
+            str(response.contacts[0].uri) if response.contacts else request.raw_uri,
+            list(reversed(response.values("Record-Route"))),
+            request.cseq.number,
+        )
+
+
+@dataclass
+class Arrived:
+    """A request that reached a phone."""
+
+    phone: "Phone"
+    key: ServerKey
+    request: Request
+    tag: str
+    cancelled: bool = False
+    acked: list[Request] = field(default_factory=list)
+    status: int = 0
+
+    def respond(
+        self,
+        status: int,
+        body: bytes = b"",
+        *,
+        tag: str | None = None,
+        headers: Headers = (),
+        repeat: bool = True,
+    ) -> None:
+        """Answer; a 2xx to an INVITE is repeated until its ACK comes."""
+        self.status = max(self.status, status) if status >= 200 else self.status
+        lines = [("Contact", f"<{self.phone.contact}>"), *headers]
+        if body and not any(name == "Content-Type" for name, _ in headers):
+            lines.append(("Content-Type", "application/sdp"))
+        response = Response.answering(
+            self.request, status, to_tag=tag or self.tag, headers=lines, body=body
+        )
+        self._send(response)
+        if repeat and self.request.method == "INVITE" and 200 <= status < 300:
+            asyncio.get_running_loop().call_later(T1, self._again, response, T1, T1)
+
+    def _again(self, response: Response, waited: float, interval: float) -> None:
+        if self.acked or waited > LIFE or self.phone.dead:
+            return
+        self._send(response)
+        interval = min(2 * interval, T2)
+        asyncio.get_running_loop().call_later(
+            interval, self._again, response, waited + interval, interval
+        )
+
+    def _send(self, response: Response) -> None:
+        phone = self.phone
+        phone.carry_out(phone.layer.respond(self.key, response, now=phone.now()))
+
+    def talk(self, tag: str | None = None) -> Talk:
+        """The dialog that an answer of ours makes."""
+        request = self.request
+        to = request.get("To") or ""
+        if request.to.tag is None:
+            to += f";tag={tag or self.tag}"
+        return Talk(
+            self.phone,
+            request.call_id,
+            to,
+            request.get("From") or "",
+            str(request.contacts[0].uri) if request.contacts else request.raw_uri,
+            request.values("Record-Route"),
+            0,
+        )
+
+
+class Phone:
+    """One device of an account."""
+
+    def __init__(
+        self, wire: Wire, flow: Flow, login: str, password: str, clock: LoopClock, server: str
+    ) -> None:
+        self.flow = flow
+        self.login = login
+        self.server = server
+        self.layer = TransactionLayer(entropy=SeededEntropy(zlib.crc32(f"{login}{flow.local}".encode())))
+        self.keys: dict[int, object] = {}
+        self.inbox: list[Arrived] = []
+        self.acks: list[Request] = []
+        self.strays: list[Response] = []
+        self.wrote: list[bytes] = []
+        self.dead = False
+        self.answers_byes = True
+        self._wire = wire
+        self._clock = clock
+        self._digest = DigestClient(login, password)
+        self._sent: dict[str, Sent] = {}
+        self._serial = itertools.count(1)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"Phone({self.login})"
+
+    @property
+    def ip(self) -> str:
+        return self.flow.local.host
+
+    @property
+    def rtp(self) -> Endpoint:
+        """Where `sdp(phone.ip)` says it hears."""
+        return Endpoint(self.ip, 4000)
+
+    @property
+    def contact(self) -> str:
+        transport = "" if self.flow.transport == "UDP" else ";transport=tcp"
+        return f"sip:{self.login}@{self.flow.local}{transport}"
+
+    def now(self):  # type: ignore[no-untyped-def]
+        return self._clock.monotonic()
+
+    def via(self) -> str:
+        serial = next(self._serial)
+        branch = f"z9hG4bK-{self.login}-{self.flow.local.host}-{serial}"
+        return f"SIP/2.0/{self.flow.transport} {self.flow.local};branch={branch};rport"
+
+    # What a test has it do
+
+    def register(self, expires: int = 600) -> Sent:
+        return self.send(
+            "REGISTER",
+            f"sip:{self.server}",
+            to=f"sip:{self.login}@{self.server}",
+            headers=[("Expires", str(expires))],
+        )
+
+    def invite(self, target: str, body: bytes | None = None, **more: object) -> Sent:
+        """Call someone, with an offer of one audio line unless `body` says otherwise."""
+        return self.send("INVITE", target, sdp(self.ip) if body is None else body, **more)  # type: ignore[arg-type]
+
+    def send(
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        *,
+        to: str | None = None,
+        sender: str | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+        call_id: str | None = None,
+        hops: str | None = "70",
+    ) -> Sent:
+        """Send a request outside dialogs; a challenge to it is answered."""
+        serial = next(self._serial)
+        sender = sender or f'"{self.login.title()}" <sip:{self.login}@{self.server}>'
+        lines = [
+            ("Via", self.via()),
+            *([("Max-Forwards", hops)] if hops is not None else []),
+            ("From", f"{sender};tag={self.login}{self.flow.local.port}x{serial}"),
+            ("To", f"<{to or target}>"),
+            ("Call-ID", call_id or f"{self.login}-{serial}@{self.ip}"),
+            ("CSeq", f"1 {method}"),
+            ("Contact", f"<{self.contact}>"),
+            *headers,
+        ]
+        if body and not any(name == "Content-Type" for name, _ in lines):
+            lines.append(("Content-Type", "application/sdp"))
+        return self.transmit(Request.create(method, target, lines, body))
+
+    def transmit(self, request: Request) -> Sent:
+        """Send a request in a transaction."""
+        sent = Sent(self, request)
+        key, effects = self.layer.request(request, self.flow, now=self.now())
+        self._sent[key] = sent
+        self.keys[id(sent)] = key
+        self.carry_out(effects)
+        return sent
+
+    def send_bare(self, request: Request) -> None:
+        """Send without a transaction."""
+        self._wire.to_node(request.encode(), self)
+
+    def calls(self) -> list[Arrived]:
+        """The INVITEs outside dialogs that came."""
+        return [a for a in self.inbox if a.request.method == "INVITE" and not a.request.to.tag]
+
+    def got(self, method: str) -> list[Arrived]:
+        """The requests of one method that came."""
+        return [a for a in self.inbox if a.request.method == method]
+
+    def die(self) -> None:
+        """Say and hear nothing any more."""
+        self.dead = True
+
+    # What comes in
+
+    def receive(self, data: bytes) -> None:
+        if not self.dead:
+            self.carry_out(self.layer.receive_data(data, self.flow, now=self.now()))
+
+    def carry_out(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(data=data):
+                    if not self.dead:
+                        self.wrote.append(data)
+                        self._wire.to_node(data, self)
+                case RequestArrived(key=key, request=request):
+                    self._arrived(key, request)
+                case AckArrived(request=request):
+                    self.acks.append(request)
+                    for arrived in self.inbox:
+                        same = arrived.request.call_id == request.call_id
+                        if same and arrived.request.cseq.number == request.cseq.number:
+                            arrived.acked.append(request)
+                case CancelArrived(key=key):
+                    self._cancelled(key)
+                case ResponseArrived(key=key, response=response):
+                    self._response(self._sent[key], response)
+                case ClientTimedOut(key=key):
+                    self._sent[key].over = "timeout"
+                case ClientFailed(key=key):
+                    self._sent[key].over = "failed"
+                case StrayResponse(response=response):
+                    self.strays.append(response)
+        self._arm()
+
+    def _arrived(self, key: ServerKey, request: Request) -> None:
+        arrived = Arrived(self, key, request, f"{self.login}t{next(self._serial)}")
+        self.inbox.append(arrived)
+        if request.method == "BYE" and self.answers_byes:
+            arrived.respond(200)
+
+    def _cancelled(self, key: ServerKey) -> None:
+        for arrived in self.inbox:
+            if arrived.key == key:
+                arrived.cancelled = True
+                if not arrived.status:
+                    arrived.respond(487)
+
+    def _response(self, sent: Sent, response: Response) -> None:
+        if response.status not in (401, 407) or "Authorization" in repr(sent.request.encode()):
+            sent.responses.append(response)
+            return
+        role = "WWW" if response.status == 401 else "Proxy"
+        challenge = response.get_all(f"{role}-Authenticate")[0]
+        again = sent.request.copy()
+        number, method = again.cseq.number + 1, again.method
+        again.set("CSeq", f"{number} {method}")
+        again.replace_first_value("Via", self.via())
+        name = "Authorization" if role == "WWW" else "Proxy-Authorization"
+        again.append(name, self._digest.answer(challenge, again))
+        sent.retry = self.transmit(again)
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self.layer.next_timer()
+        if due is not None and not self.dead:
+            delay = max(0.0, due - self.now()) + 1e-6
+            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if not self.dead:
+            self.carry_out(self.layer.handle_timer(now=self.now()))
+
+
+def uri_of(value: str | None) -> str:
+    """The URI in a From, To or Contact value."""
+    return str(NameAddr.parse(value or "").uri)
