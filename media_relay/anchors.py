@@ -129,17 +129,17 @@ class AnchorRoute(Tally):
 
 
 class Echo:
-    """The partner of an anchor that hears itself.
+    """The partner of an anchor or leg whose far end hears itself.
 
     Only RTP returns. Payload, sequence numbers and timestamps come back as they went, so the phone
     plays them like any stream; the SSRC is changed, since a phone that meets its own takes
     that for a collision or a loop (RFC 3550 section 8.2).
     """
 
-    __slots__ = ("_anchor", "_mask")
+    __slots__ = ("_mask", "_source")
 
-    def __init__(self, anchor: AnchorRoute, mask: int) -> None:
-        self._anchor = anchor
+    def __init__(self, source: Partner, mask: int) -> None:
+        self._source = source
         self._mask = mask
 
     def send(self, component: int, data: bytes, size: int) -> Hop | None:
@@ -148,4 +148,4 @@ class Echo:
             return None
         ssrc = int.from_bytes(data[8:12], "big") ^ self._mask
         turned = data[:8] + ssrc.to_bytes(4, "big") + data[12:]
-        return self._anchor.send(component, turned, size)
+        return self._source.send(component, turned, size)

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from media_relay.errors import ControlError
 
-VERSION = 1
+VERSION = 2
 MAX_MESSAGE_BYTES = 65536
 MAX_SOURCES = 64
 "IP addresses that may latch at one anchor."
@@ -132,6 +132,20 @@ class EchoAnchor(msgspec.Struct, frozen=True, array_like=True, tag=12):
     mask: Annotated[int, Meta(ge=1, le=0xFFFFFFFF)]
 
 
+class JoinLegs(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """Join two legs, and nobody else with either."""
+
+    one: U32
+    other: U32
+
+
+class EchoLeg(msgspec.Struct, frozen=True, array_like=True, tag=15):
+    """Let the far end of a leg hear itself, SSRCs changed by `mask`."""
+
+    leg: U32
+    mask: Annotated[int, Meta(ge=1, le=0xFFFFFFFF)]
+
+
 class Ping(msgspec.Struct, frozen=True, array_like=True, tag=13):
     """Answer with the same serial once everything before is done."""
 
@@ -152,6 +166,8 @@ Order = (
     | Unjoin
     | EchoAnchor
     | Ping
+    | JoinLegs
+    | EchoLeg
 )
 
 

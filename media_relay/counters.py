@@ -12,7 +12,7 @@ MAX_PACKETS_PER_SECOND = 2500
 """Taken from one endpoint in a second. Far above any voice or video stream; it bounds what two
 anchors cost whose signalling points them at each other, so that a packet would circle for ever."""
 MAX_ECHOES_PER_SECOND = 500
-"The same bound for an anchor that echoes."
+"The same bound for an endpoint that echoes."
 
 Outlet = Any
 "What sends from a socket. Opaque to the cores: they hand it back to the shell in a `Hop`."

@@ -3,8 +3,17 @@
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from media_relay.anchors import AnchorRoute
-from media_relay.counters import MAX_DATAGRAM_BYTES, Drop, Hop, Outlet, Tally
+from media_relay.anchors import Echo
+from media_relay.counters import (
+    MAX_DATAGRAM_BYTES,
+    MAX_ECHOES_PER_SECOND,
+    MAX_PACKETS_PER_SECOND,
+    Drop,
+    Hop,
+    Outlet,
+    Partner,
+    Tally,
+)
 from media_relay.latch import SocketAddress
 from media_relay.rtp import FIRST_RTP_BYTE, RTP_HEADER_BYTES
 from media_relay.sealed import (
@@ -49,7 +58,7 @@ class LegRoute(Tally):
 
     def __init__(self, leg_id: int) -> None:
         super().__init__(leg_id)
-        self.partner: AnchorRoute | None = None
+        self.partner: Partner | None = None
         self.peer: SocketAddress | None = None
         self.outlet: Outlet = None
         self.confirmed = False
@@ -72,6 +81,11 @@ class LegRoute(Tally):
     def proven_peer(self) -> SocketAddress | None:
         """Where authentic datagrams come from, `None` before the first."""
         return self.peer if self.window.highest >= 0 else None
+
+    @property
+    def pace(self) -> int:
+        """How many packets a second are taken."""
+        return MAX_ECHOES_PER_SECOND if isinstance(self.partner, Echo) else MAX_PACKETS_PER_SECOND
 
     def install(
         self,
@@ -102,7 +116,7 @@ class LegRoute(Tally):
         self._answered = False
 
     def send(self, component: int, data: bytes, size: int) -> Hop | None:
-        """Seal what came from the anchor."""
+        """Seal what came from the partner."""
         seal, peer = self._seal, self.peer
         if seal is None or peer is None or not self.confirmed:
             self.drops[Drop.UNSENT] += 1

@@ -4,11 +4,13 @@ from federation.model.address import Endpoint, parse_ip
 from media_relay.control import (
     Address,
     EchoAnchor,
+    EchoLeg,
     Expect,
     FullAddress,
     InstallLeg,
     JoinAnchors,
     JoinLeg,
+    JoinLegs,
     Order,
     ReserveLegs,
     RestoreLatch,
@@ -56,10 +58,14 @@ def apply_order(table: RouteTable, order: Order, now: float) -> None:
             table.join_anchors(one, other)
         case JoinLeg(anchor, leg):
             table.join_leg(anchor, leg)
+        case JoinLegs(one, other):
+            table.join_legs(one, other)
         case Unjoin(anchor):
             table.unjoin(anchor)
         case EchoAnchor(anchor, mask):
             table.echo(anchor, mask)
+        case EchoLeg(leg, mask):
+            table.echo_leg(leg, mask)
         case _:
             # An order whose sockets did not come along.
             table.ignored_orders += 1

@@ -6,7 +6,7 @@ call the methods below. Orders about an endpoint that does not exist are counted
 ignored: one confused call must not take the others of its worker with it.
 
 An endpoint is joined to one other at most, and both sides always agree; a join replaces what either
-side had. The one exception is echo, where an anchor is its own partner.
+side had. The one exception is echo, where an endpoint is its own partner.
 """
 
 import heapq
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 
 from federation.model.address import Endpoint
 from media_relay.anchors import AnchorPort, AnchorRoute, Echo
-from media_relay.counters import MAX_PACKETS_PER_SECOND, Hop, Outlet, Tally
+from media_relay.counters import Hop, Outlet, Tally
 from media_relay.latch import SocketAddress
 from media_relay.legs import (
     KEEPALIVE_SECONDS,
@@ -167,12 +167,16 @@ class RouteTable:
 
     def join_leg(self, anchor_id: int, leg_id: int) -> None:
         """Let an anchor and a leg hear each other and nobody else."""
-        anchor, leg = self._anchor(anchor_id), self.legs.get(leg_id)
-        if leg is None:
-            self.ignored_orders += 1
-        elif anchor is not None:
+        anchor, leg = self._anchor(anchor_id), self._leg(leg_id)
+        if anchor is not None and leg is not None:
             self._join(anchor, leg)
             leg.meter.clock_rates = anchor.meter.clock_rates
+
+    def join_legs(self, one_id: int, other_id: int) -> None:
+        """Let two legs hear each other: what one opens the other seals."""
+        one, other = self._leg(one_id), self._leg(other_id)
+        if one is not None and other is not None and one is not other:
+            self._join(one, other)
 
     def unjoin(self, anchor_id: int) -> None:
         """End the join of an anchor; both sides then drop and count."""
@@ -184,9 +188,13 @@ class RouteTable:
         """Let an anchor hear itself, its SSRC changed by a non-zero 32-bit `mask`."""
         anchor = self._anchor(anchor_id)
         if anchor is not None:
-            self._part(anchor)
-            anchor.partner = Echo(anchor, mask)
-            anchor.allowance = anchor.packets_in + anchor.pace
+            self._echo(anchor, mask)
+
+    def echo_leg(self, leg_id: int, mask: int) -> None:
+        """The same for a leg: its peer gets its own RTP back over it."""
+        leg = self._leg(leg_id)
+        if leg is not None:
+            self._echo(leg, mask)
 
     # Time
 
@@ -221,7 +229,7 @@ class RouteTable:
                 yield anchor
         for leg in self.legs.values():
             if leg.id % REPORT_SLICES == self._slice:
-                leg.allowance = leg.packets_in + MAX_PACKETS_PER_SECOND
+                leg.allowance = leg.packets_in + leg.pace
                 yield leg
 
     @property
@@ -242,11 +250,22 @@ class RouteTable:
             self.ignored_orders += 1
         return anchor
 
-    def _join(self, anchor: AnchorRoute, other: AnchorRoute | LegRoute) -> None:
-        self._part(anchor)
+    def _leg(self, leg_id: int) -> LegRoute | None:
+        leg = self.legs.get(leg_id)
+        if leg is None:
+            self.ignored_orders += 1
+        return leg
+
+    def _join(self, one: AnchorRoute | LegRoute, other: AnchorRoute | LegRoute) -> None:
+        self._part(one)
         self._part(other)
-        anchor.partner = other
-        other.partner = anchor
+        one.partner = other
+        other.partner = one
+
+    def _echo(self, endpoint: AnchorRoute | LegRoute, mask: int) -> None:
+        self._part(endpoint)
+        endpoint.partner = Echo(endpoint, mask)
+        endpoint.allowance = endpoint.packets_in + endpoint.pace
 
     @staticmethod
     def _part(endpoint: AnchorRoute | LegRoute) -> None:

@@ -258,18 +258,24 @@ class RelaySession:
 
     # Joins
 
-    def join(self, anchor: Anchor, other: Anchor | int) -> None:
-        """Join an anchor with another one, or with a leg by its id.
+    def join(self, one: Anchor | int, other: Anchor | int) -> None:
+        """Join two anchors, an anchor and a leg (by its id), or two legs.
 
         Whatever either side was joined to before is dropped and counted from now on.
 
         Raises:
             UsageError: not endpoints of this session.
         """
-        if isinstance(other, Anchor):
-            self._post(self._wanted.join_anchors(anchor.id, other.id))
-        else:
-            self._post(self._wanted.join_leg(anchor.id, other))
+        wanted = self._wanted
+        match one, other:
+            case Anchor(), Anchor():
+                self._post(wanted.join_anchors(one.id, other.id))
+            case Anchor(), int():
+                self._post(wanted.join_leg(one.id, other))
+            case int(), Anchor():
+                self._post(wanted.join_leg(other.id, one))
+            case int(), int():
+                self._post(wanted.join_legs(one, other))
 
     def unjoin(self, anchor: Anchor) -> None:
         """End an anchor's join or echo.
@@ -279,14 +285,19 @@ class RelaySession:
         """
         self._post(self._wanted.unjoin(anchor.id))
 
-    def echo(self, anchor: Anchor) -> None:
-        """Send the phone its own RTP, under another SSRC; other datagrams are not returned.
+    def echo(self, end: Anchor | int) -> None:
+        """Send the phone at an anchor, or the node at a leg, its own RTP under another SSRC.
+
+        Other datagrams are not returned; keepalives of a leg go on as ever.
 
         Raises:
-            UsageError: not an anchor of this session.
+            UsageError: not an endpoint of this session.
         """
         mask = int.from_bytes(self._entropy.token(4), "big") or 1
-        self._post(self._wanted.echo(anchor.id, mask))
+        if isinstance(end, Anchor):
+            self._post(self._wanted.echo(end.id, mask))
+        else:
+            self._post(self._wanted.echo_leg(end, mask))
 
     # Reports and the end
 

@@ -15,12 +15,14 @@ from federation.model.errors import UsageError
 from media_relay.control import (
     Counters,
     EchoAnchor,
+    EchoLeg,
     Expect,
     FreeAnchor,
     FreeLeg,
     InstallLeg,
     JoinAnchors,
     JoinLeg,
+    JoinLegs,
     Latched,
     OpenAnchor,
     Order,
@@ -40,7 +42,6 @@ class WantedAnchor:
     expect: Expect | None = None
     latches: dict[int, Latch] = field(default_factory=lambda: {RTP: Latch(), RTCP: Latch()})
     "By component; kept in step with the worker's."
-    echo_mask: int | None = None
 
 
 @dataclass(slots=True)
@@ -63,6 +64,8 @@ class WantedSession:
         self.anchors: dict[int, WantedAnchor] = {}
         self.legs: dict[int, WantedLeg] = {}
         self._joins: dict[End, End] = {}
+        self._echoes: dict[End, int] = {}
+        "The masks of those that hear themselves."
 
     # Anchors
 
@@ -168,6 +171,19 @@ class WantedSession:
         self._join((False, anchor_id), (True, leg_id))
         return JoinLeg(anchor_id, leg_id)
 
+    def join_legs(self, one_id: int, other_id: int) -> JoinLegs:
+        """Join two legs of this session.
+
+        Raises:
+            UsageError: not two legs of this session.
+        """
+        self._leg(one_id)
+        self._leg(other_id)
+        if one_id == other_id:
+            raise UsageError("a leg is joined to another one; `echo_leg` turns it around")
+        self._join((True, one_id), (True, other_id))
+        return JoinLegs(one_id, other_id)
+
     def unjoin(self, anchor_id: int) -> Unjoin:
         """End an anchor's join or echo."""
         self._anchor(anchor_id)
@@ -176,10 +192,17 @@ class WantedSession:
 
     def echo(self, anchor_id: int, mask: int) -> EchoAnchor:
         """Let an anchor hear itself."""
-        anchor = self._anchor(anchor_id)
+        self._anchor(anchor_id)
         self._part((False, anchor_id))
-        anchor.echo_mask = mask
+        self._echoes[False, anchor_id] = mask
         return EchoAnchor(anchor_id, mask)
+
+    def echo_leg(self, leg_id: int, mask: int) -> EchoLeg:
+        """Let the far end of a leg hear itself."""
+        self._leg(leg_id)
+        self._part((True, leg_id))
+        self._echoes[True, leg_id] = mask
+        return EchoLeg(leg_id, mask)
 
     # What the worker learned
 
@@ -244,13 +267,13 @@ class WantedSession:
     def _reinstalled_joins(self) -> list[Order]:
         orders: list[Order] = []
         for (is_leg, one), (other_is_leg, other) in self._joins.items():
-            if other_is_leg:
+            if is_leg == other_is_leg:
+                if one < other:
+                    orders.append(JoinLegs(one, other) if is_leg else JoinAnchors(one, other))
+            elif other_is_leg:
                 orders.append(JoinLeg(one, other))
-            elif not is_leg and one < other:
-                orders.append(JoinAnchors(one, other))
-        for anchor_id, anchor in self.anchors.items():
-            if anchor.echo_mask is not None:
-                orders.append(EchoAnchor(anchor_id, anchor.echo_mask))
+        for (is_leg, end_id), mask in self._echoes.items():
+            orders.append(EchoLeg(end_id, mask) if is_leg else EchoAnchor(end_id, mask))
         return orders
 
     def _anchor(self, anchor_id: int) -> WantedAnchor:
@@ -275,7 +298,4 @@ class WantedSession:
         other = self._joins.pop(end, None)
         if other is not None:
             del self._joins[other]
-        is_leg, end_id = end
-        anchor = None if is_leg else self.anchors.get(end_id)
-        if anchor is not None:
-            anchor.echo_mask = None
+        self._echoes.pop(end, None)

@@ -22,8 +22,10 @@ STEPS = st.lists(
         st.tuples(st.just("expect"), ANCHORS, PHONE, st.booleans(), st.booleans()),
         st.tuples(st.just("join"), ANCHORS, ANCHORS),
         st.tuples(st.just("join_leg"), ANCHORS, LEGS),
+        st.tuples(st.just("join_legs"), LEGS, LEGS),
         st.tuples(st.just("unjoin"), ANCHORS),
         st.tuples(st.just("echo"), ANCHORS),
+        st.tuples(st.just("echo_leg"), LEGS),
         st.tuples(st.just("install"), LEGS, st.booleans()),
         st.tuples(st.just("free_leg"), LEGS),
         st.tuples(st.just("free_anchor"), ANCHORS),
@@ -50,7 +52,7 @@ def orders_of(wanted: WantedSession, step: tuple[Any, ...]) -> list[Order]:
     """What one step orders; steps about endpoints that are gone order nothing."""
     name, end, *rest = step
     ends = {*wanted.anchors, *wanted.legs}
-    if end not in ends or (name in ("join", "join_leg") and rest[0] not in ends - {end}):
+    if end not in ends or (name.startswith("join") and rest[0] not in ends - {end}):
         return []
     match name:
         case "expect":
@@ -72,10 +74,14 @@ def orders_of(wanted: WantedSession, step: tuple[Any, ...]) -> list[Order]:
             return [wanted.join_anchors(end, rest[0])]
         case "join_leg":
             return [wanted.join_leg(end, rest[0])]
+        case "join_legs":
+            return [wanted.join_legs(end, rest[0])]
         case "unjoin":
             return [wanted.unjoin(end)]
         case "echo":
             return [wanted.echo(end, 5)]
+        case "echo_leg":
+            return [wanted.echo_leg(end, 5)]
         case "install":
             peer = Endpoint("198.51.100.9", 9)
             return [

@@ -118,6 +118,21 @@ class Routes(RuleBasedStateMachine):
             self.part(leg)
             self.joined |= {anchor: leg, leg: anchor}
 
+    @rule(one=LEGS, other=LEGS)
+    def join_legs(self, one: int, other: int) -> None:
+        self.table.join_legs(one, other)
+        if one in self.legs and other in self.legs and one != other:
+            self.part(one)
+            self.part(other)
+            self.joined |= {one: other, other: one}
+
+    @rule(leg=LEGS)
+    def echo_leg(self, leg: int) -> None:
+        self.table.echo_leg(leg, 5)
+        if leg in self.legs:
+            self.part(leg)
+            self.joined[leg] = leg
+
     @rule(anchor=ANCHORS)
     def unjoin(self, anchor: int) -> None:
         self.table.unjoin(anchor)

@@ -30,6 +30,8 @@ COUNTERS = control.Counters(
         control.JoinLeg(1, 2),
         control.Unjoin(1),
         control.EchoAnchor(1, 1),
+        control.JoinLegs(1, 2),
+        control.EchoLeg(1, 0xFFFFFFFF),
         control.Ping(0xFFFFFFFF),
     ],
 )
@@ -63,6 +65,7 @@ def test_notices_survive_encoding(notice: control.Notice) -> None:
         ),
         control.ReserveLegs(1, control.MAX_LEGS_A_BLOCK + 1),
         control.EchoAnchor(1, 0),
+        control.EchoLeg(1, 0),
         control.RestoreLatch(1, 3, ("192.0.2.1", 1, 0, 0), True),
     ],
 )

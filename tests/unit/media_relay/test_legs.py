@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from media_relay.counters import MAX_PACKETS_PER_SECOND, Drop, Hop
+from media_relay.counters import MAX_ECHOES_PER_SECOND, MAX_PACKETS_PER_SECOND, Drop, Hop
 from media_relay.legs import (
     KEEPALIVE_SECONDS,
     MAX_SEALED_BYTES,
@@ -11,7 +11,7 @@ from media_relay.legs import (
     LegPort,
     LegRoute,
 )
-from media_relay.routes import RouteTable
+from media_relay.routes import REPORT_SLICES, RouteTable
 from media_relay.sealed import GENERATION_SHIFT, OVERHEAD_BYTES
 from tests.support.relay_table import (
     ALICE,
@@ -305,3 +305,88 @@ def test_a_leg_of_a_family_without_port_is_not_installed() -> None:
     )
     assert not table.legs[1].is_installed
     assert table.ignored_orders == 1
+
+
+class Forwarded:
+    """Alice's node, Bob's, and one in between that opens each datagram and seals it anew."""
+
+    def __init__(self) -> None:
+        self.near, self.middle, self.far = RouteTable(), RouteTable(), RouteTable()
+        self.near.add_leg_port("near", ipv6=False)
+        self.middle_port = self.middle.add_leg_port("middle", ipv6=False)
+        self.far_port = self.far.add_leg_port("far", ipv6=False)
+        install_pair(self.near, 11, self.middle, 21)
+        install_pair(self.far, 31, self.middle, 22)
+        self.alice, self.bob = open_anchor(self.near, 1, ALICE), open_anchor(self.far, 1, BOB)
+        self.near.join_leg(1, 11)
+        self.middle.join_legs(21, 22)
+        self.far.join_leg(1, 31)
+
+    def sealed(self, data: bytes) -> bytes:
+        """What Alice's node sends to the one in between."""
+        hop = self.alice.rtp.receive(data, ALICE, 1.0)
+        assert hop is not None
+        return hop[1]
+
+
+@pytest.mark.parametrize("data", [rtp(), STUN_PACKET, DTLS_PACKET, ZRTP_PACKET])
+def test_two_joined_legs_carry_a_call_on_to_a_third_node(data: bytes) -> None:
+    call = Forwarded()
+    before = call.sealed(data)
+    hop = call.middle_port.receive(before, ONE_PORT, 2.0)
+    assert hop is not None
+    outlet, after, peer = hop
+    assert (outlet, peer) == ("middle", ONE_PORT)
+    assert after != before, "under keys of its own"
+    assert call.far_port.receive(after, OTHER_PORT, 3.0) == ("rtp1", data, BOB)
+
+
+def test_a_leg_that_was_joined_elsewhere_no_longer_feeds_its_partner() -> None:
+    call = Forwarded()
+    open_anchor(call.middle, 5, BOB)
+    call.middle.join_leg(5, 21)
+    assert call.middle.legs[22].partner is None
+    assert call.middle_port.receive(call.sealed(rtp()), ONE_PORT, 2.0) == ("rtp5", rtp(), BOB)
+
+
+def test_an_echo_on_a_leg_returns_rtp_under_another_ssrc_and_nothing_else() -> None:
+    call = Call()
+    call.far.echo_leg(0x05060708, 0x0F0F0F0F)
+    hop = call.arrive(call.sealed(rtp(5, ssrc=0x11223344)))
+    assert hop is not None
+    outlet, data, peer = hop
+    assert (outlet, peer) == ("far", ONE_PORT)
+    assert call.near_port.receive(data, OTHER_PORT, 3.0) == (
+        "rtp1",
+        rtp(5, ssrc=0x11223344 ^ 0x0F0F0F0F),
+        ALICE,
+    )
+    assert call.arrive(call.sealed(STUN_PACKET)) is None
+    hop = call.alice.rtcp.receive(RTCP_PACKET, (ALICE[0], ALICE[1] + 1), 1.0)
+    assert hop is not None
+    assert call.arrive(hop[1]) is None
+    assert call.far_leg.packets_out == 1
+
+
+def test_keepalives_of_an_echoing_leg_are_answered_and_not_echoed() -> None:
+    call = Call()
+    call.far.echo_leg(0x05060708, 1)
+    for expected in (True, False):
+        hop = call.near_leg.keepalive()
+        assert hop is not None
+        answer = call.arrive(hop[1])
+        assert (answer is not None) == expected, "the first is answered by one of our own"
+        assert answer is None or answer[1][1] == 0
+    assert (call.far_leg.packets_in, call.far_leg.packets_out) == (0, 0)
+    assert call.far.handle_timer(100.0)
+
+
+def test_an_echo_on_a_leg_returns_less_a_second() -> None:
+    call = Call()
+    call.far.echo_leg(0x05060708, 1)
+    count = MAX_ECHOES_PER_SECOND + 9
+    passed = sum(call.arrive(call.sealed(rtp(n))) is not None for n in range(count))
+    assert passed == MAX_ECHOES_PER_SECOND
+    for _ in range(REPORT_SLICES):
+        list(call.far.next_slice())
+    assert call.far_leg.allowance == 2 * MAX_ECHOES_PER_SECOND

@@ -209,8 +209,10 @@ def test_orders_about_nothing_are_counted_and_harm_nobody() -> None:
     table.join_leg(1, 9)
     table.unjoin(9)
     table.echo(9, 1)
+    table.join_legs(9, 9)
+    table.echo_leg(9, 1)
     table.restore_latch(9, 1, ALICE, locked=True)
-    assert table.ignored_orders == 6
+    assert table.ignored_orders == 9
     assert from_alice(table, rtp()) == ("rtp2", rtp(), BOB)
 
 

@@ -81,11 +81,37 @@ def test_joins_and_echoes_are_put_back_once() -> None:
     wanted.join_anchors(2, 1)
     wanted.join_leg(3, 8)
     wanted.echo(4, 99)
+    wanted.reserve_legs(20, 3)
+    wanted.join_legs(21, 20)
+    wanted.echo_leg(22, 98)
     joins = [o for o in wanted.reinstall() if isinstance(o, JOINS)]
-    assert joins == [control.JoinAnchors(1, 2), control.JoinLeg(3, 8), control.EchoAnchor(4, 99)]
+    assert joins == [
+        control.JoinAnchors(1, 2),
+        control.JoinLeg(3, 8),
+        control.JoinLegs(20, 21),
+        control.EchoAnchor(4, 99),
+        control.EchoLeg(22, 98),
+    ]
 
 
-JOINS = (control.JoinAnchors, control.JoinLeg, control.EchoAnchor)
+JOINS = (
+    control.JoinAnchors,
+    control.JoinLeg,
+    control.JoinLegs,
+    control.EchoAnchor,
+    control.EchoLeg,
+)
+
+
+def test_a_join_takes_the_place_of_a_legs_echo_and_the_other_way_round() -> None:
+    wanted = a_session()
+    wanted.echo_leg(7, 5)
+    wanted.join_legs(7, 8)
+    assert [o for o in wanted.reinstall() if isinstance(o, JOINS)] == [control.JoinLegs(7, 8)]
+    wanted.echo_leg(8, 6)
+    assert [o for o in wanted.reinstall() if isinstance(o, JOINS)] == [control.EchoLeg(8, 6)]
+    wanted.free_leg(8)
+    assert not [o for o in wanted.reinstall() if isinstance(o, JOINS)]
 
 
 def test_endpoints_of_other_sessions_are_refused() -> None:
@@ -95,7 +121,12 @@ def test_endpoints_of_other_sessions_are_refused() -> None:
         lambda: wanted.join_anchors(1, 1),
         lambda: wanted.join_leg(1, 9),
         lambda: wanted.join_leg(9, 7),
+        lambda: wanted.join_legs(7, 9),
+        lambda: wanted.join_legs(1, 7),
+        lambda: wanted.join_legs(7, 7),
         lambda: wanted.echo(9, 1),
+        lambda: wanted.echo_leg(9, 1),
+        lambda: wanted.echo_leg(1, 1),
         lambda: wanted.unjoin(9),
     ):
         with pytest.raises(UsageError):

@@ -119,6 +119,39 @@ async def test_an_echo_and_an_open_latch_outlive_their_worker() -> None:
             assert await alice.hear() == first, "under the same SSRC"
 
 
+async def test_an_echo_on_a_leg_outlives_its_worker() -> None:
+    async with a_pool() as pool:
+        with phones(1) as (alice,):
+            near, far = pool.session("near"), pool.session("echo")
+            near_leg, far_leg = connect_legs(near, far)
+            anchor = facing(near, alice)
+            near.join(anchor, near_leg)
+            far.echo(far_leg)
+            alice.send(rtp(1), anchor.rtp)
+            first = await alice.hear()
+            assert first[12:] == rtp(1)[12:]
+            assert first[8:12] != rtp(1)[8:12]
+            kill(worker_pid(pool))
+            alice.send(rtp(1), anchor.rtp)
+            assert await alice.hear() == first, "under the same SSRC"
+
+
+async def test_a_call_between_two_legs_outlives_its_worker() -> None:
+    async with a_pool() as pool:
+        with phones(2) as (alice, bob):
+            near, middle, far = (pool.session(name) for name in ("near", "middle", "far"))
+            near_leg, from_near = connect_legs(near, middle)
+            far_leg, from_far = connect_legs(far, middle)
+            one, other = facing(near, alice), facing(far, bob)
+            near.join(near_leg, one)
+            middle.join(from_near, from_far)
+            far.join(other, far_leg)
+            await hear_each_other(alice, one, bob, other, rtp())
+            kill(worker_pid(pool))
+            await hear_each_other(alice, one, bob, other, rtp(2))
+            await until(lambda: all(leg.packets_in for leg in middle.report().legs))
+
+
 async def test_a_hung_worker_is_killed_and_replaced() -> None:
     events: list[RelayEvent] = []
     async with a_pool(on_event=events.append) as pool:
