@@ -293,5 +293,7 @@ class DnsResolver:
                     dns.nameserver.Do53Nameserver(server.host, server.port)
                     for server in self._nameservers
                 ]
+            # A silent server must leave time to ask the next one.
+            resolver.timeout = PROOF_BUDGET / 2
             self._resolver = resolver
         return self._resolver

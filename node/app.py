@@ -53,6 +53,7 @@ from node.storage.call_records import CallRecords
 from node.storage.database import Database
 from node.storage.dialogs import DialogStore
 from node.storage.pins import PinBook
+from node.storage.published import PublishedNames
 from node.storage.storage import Storage
 from node.storage.verified_numbers import VerifiedNumbers
 
@@ -294,9 +295,12 @@ class Node(Answers):
             self.directory.trust_number(number, account)
         await self.directory.start()
         self._stack.push_async_callback(self.directory.close)
-        Publication(self.accounts, self.directory).start()
-        for domain in self._config.domains:
-            self.directory.publish_domain(domain, (self._key.id,))
+        Publication(
+            self.accounts,
+            self.directory,
+            PublishedNames(loaded.published, self._storage),
+            self._clock,
+        ).start(self._key.id, self._config.domains)
         self.keeper.start()
         await self._stack.enter_async_context(self._company())
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from federation.model.address import AddressError, parse_ip
+from federation.model.address import AddressError, Endpoint, parse_ip
 from federation.model.errors import ConfigError
 from federation.model.identity import KEY_NAME_SUFFIX
 from federation.model.network import MAIN, Network
@@ -22,6 +22,8 @@ PORT_OFFSET_MAX = 280
 MAX_WORKERS = 64
 MAX_JOIN = 64
 MAX_DOMAINS = 256
+MAX_DNS_SERVERS = 8
+DNS_PORT = 53
 MESH_PORT = 7060
 _PORT = "a port from 1 to 65535"
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?")
@@ -125,6 +127,28 @@ class DiallingConfig(_Section, frozen=True, kw_only=True):
             )
 
 
+class DnsConfig(_Section, frozen=True, kw_only=True):
+    """Whom this node asks about domains."""
+
+    servers: tuple[str, ...] = ()
+    "`IP` or `IP:PORT` of DNS servers, asked in this order; unset: those of the system."
+
+    def __post_init__(self) -> None:
+        _require(
+            len(self.servers) <= MAX_DNS_SERVERS,
+            "dns.servers",
+            len(self.servers),
+            f"at most {MAX_DNS_SERVERS} servers",
+        )
+        for server in self.servers:
+            read_dns_server(server)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The servers as addresses; none means those of the system."""
+        return tuple(read_dns_server(server) for server in self.servers)
+
+
 class LogConfig(_Section, frozen=True, kw_only=True):
     """What the node says about itself, on standard error."""
 
@@ -155,6 +179,7 @@ class Config(_Section, frozen=True, kw_only=True):
     mesh: MeshConfig = MeshConfig()
     media: MediaConfig = MediaConfig()
     dialling: DiallingConfig = DiallingConfig()
+    dns: DnsConfig = DnsConfig()
     log: LogConfig = LogConfig()
 
     def __post_init__(self) -> None:
@@ -237,6 +262,29 @@ def split_target(text: str) -> tuple[str, int]:
         _require(port_text.isascii() and port_text.isdigit(), "mesh.join", text, wanted)
         _require(0 < int(port_text[:6]) < 65536, "mesh.join", text, wanted)
     return host, int(port_text) if port_text else MESH_PORT
+
+
+def read_dns_server(text: str) -> Endpoint:
+    """Read `IP` or `IP:PORT` (IPv6 in brackets where a port follows).
+
+    Raises:
+        SettingError: the text is something else; a name would need a DNS server itself.
+    """
+    wanted = "the IP address of a DNS server, like 192.0.2.53 or [2001:db8::53]:5353"
+    host, port_text = text, ""
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        _require(text.count("]") == 1 and rest[:1] in ("", ":"), "dns.servers", text, wanted)
+        _require(":" in host and rest != ":", "dns.servers", text, wanted)
+        port_text = rest[1:]
+    elif text.count(":") == 1:
+        host, _, port_text = text.partition(":")
+        _require(bool(port_text), "dns.servers", text, wanted)
+    _require(_is_ip(host), "dns.servers", text, wanted)
+    if port_text:
+        _require(port_text.isascii() and port_text.isdigit(), "dns.servers", text, wanted)
+        _require(0 < int(port_text[:6]) < 65536, "dns.servers", text, wanted)
+    return Endpoint.from_ip(parse_ip(host), int(port_text) if port_text else DNS_PORT)
 
 
 def check_domain(domain: str) -> None:

@@ -173,13 +173,14 @@ class TargetReader:
             return Refusal(404, "the address names nobody")
         if user in self._emergency:
             return self._digits(user, may_leave)
+        host = host.lower().removesuffix(".")
         try:
             return KeyTarget(NodeId.from_key_name(host), user.lower())
         except KeyFormatError:
             pass
-        if host.lower().endswith(".alt"):
+        if host.endswith(".alt"):
             return Refusal(404, "this key name is not written right")
-        return DomainTarget(host.lower(), user, uri.port)
+        return DomainTarget(host, user, uri.port)
 
 
 class Locator:
@@ -273,6 +274,8 @@ class Locator:
 
     async def _domain(self, domain: str, user: str) -> Located | Refusal:
         node = await self._prove(domain)
+        if node is None and self._pins.get(PinKind.DOMAIN, domain) is not None:
+            return Refusal(480, f"the proof of {domain} is not to be had now; it was there before")
         if node is None:
             return Refusal(404, f"{domain} is not proven to belong to a node")
         if not self._pins.check(PinKind.DOMAIN, domain, node, now=self._clock.unix()):

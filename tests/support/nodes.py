@@ -61,24 +61,31 @@ async def add_user(node: SpawnedNode, login: str) -> Account:
 
 @contextlib.asynccontextmanager
 async def running_nodes(
-    folder: Path, count: int, *, options: Sequence[str] = ("--no-mdns", "--workers", "1")
+    folder: Path,
+    count: int,
+    *,
+    options: Sequence[str] = ("--no-mdns", "--workers", "1"),
+    each: Sequence[Sequence[str]] = (),
+    places: Sequence[Place] = (),
 ) -> AsyncIterator[list[NodeProcess]]:
     """`count` nodes that know each other, all joined through the first; ended cleanly afterwards.
 
-    A node that the test has stopped or killed itself is left alone. When the test fails, pytest
-    shows the end of every log.
+    `each` has further options for the first, the second …; `places` says where they listen, if
+    not just anywhere. A node that the test has stopped or killed itself is left alone. When the
+    test fails, pytest shows the end of every log.
     """
     network = f"test-{secrets.token_hex(6)}"
     async with contextlib.AsyncExitStack() as stack:
         nodes: list[NodeProcess] = []
-        for number, place in enumerate(free_places(count), 1):
+        for number, place in enumerate(places or free_places(count), 1):
             joins = ("--join", nodes[0].place.mesh) if nodes else ()
+            own = each[number - 1] if number <= len(each) else ()
             node = NodeProcess(
                 f"node{number}",
                 place,
                 folder=folder,
                 network=network,
-                options=(*options, *joins),
+                options=(*options, *own, *joins),
             )
             nodes.append(await stack.enter_async_context(node))
         try:

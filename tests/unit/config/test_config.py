@@ -3,7 +3,16 @@
 import pytest
 
 from federation.model.errors import ConfigError
-from node.config import Config, MediaConfig, MeshConfig, SettingError, SipConfig, split_target
+from node.config import (
+    MAX_DNS_SERVERS,
+    Config,
+    DnsConfig,
+    MediaConfig,
+    MeshConfig,
+    SettingError,
+    SipConfig,
+    split_target,
+)
 
 
 def test_nothing_has_to_be_set() -> None:
@@ -73,6 +82,36 @@ def test_a_domain_is_taken(domain: str) -> None:
 def test_what_is_no_domain_of_ones_own_is_refused(domain: str) -> None:
     with pytest.raises(SettingError, match=r"^domains is"):
         Config(domains=(domain,))
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        ("192.0.2.53", ("192.0.2.53", 53)),
+        ("192.0.2.53:5353", ("192.0.2.53", 5353)),
+        ("2001:db8::53", ("2001:db8::53", 53)),
+        ("[2001:db8::53]", ("2001:db8::53", 53)),
+        ("[2001:db8::53]:5353", ("2001:db8::53", 5353)),
+    ],
+)
+def test_a_dns_server_is_taken(text: str, endpoint: tuple[str, int]) -> None:
+    assert DnsConfig(servers=(text,)).endpoints == (endpoint,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "dns.example.org", "192.0.2.53:", "192.0.2.53:0", "192.0.2.53:65536", "[192.0.2.53]",
+     "[2001:db8::53", "[2001:db8::53]5353", "[2001:db8::53]:", "192.0.2.53:x"],
+)  # fmt: skip
+def test_what_is_no_dns_server_is_refused(text: str) -> None:
+    with pytest.raises(SettingError, match=r"^dns\.servers is"):
+        DnsConfig(servers=(text,))
+
+
+def test_dns_servers_have_a_bound() -> None:
+    DnsConfig(servers=("192.0.2.53",) * MAX_DNS_SERVERS)
+    with pytest.raises(SettingError, match=r"^dns\.servers is 9"):
+        DnsConfig(servers=("192.0.2.53",) * (MAX_DNS_SERVERS + 1))
 
 
 @pytest.mark.parametrize("listen", ["192.0.2.1", "::1", "0.0.0.0", "::"])

@@ -1,59 +1,22 @@
 """The resolver against a DNS server on a loopback socket."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import dns.flags
-import dns.message
-import dns.rcode
-import dns.rdatatype
-import dns.rrset
 import pytest
 
 from federation.domain_proof import DnsResolver, DomainProof, ResolveError, Service
-from federation.model.address import Endpoint
 from federation.model.clocks import SystemClock
+from tests.support.dns_server import DnsServer, dns_server
 from tests.support.mesh_nodes import SocketNode, sorted_keys
 
 LOW, HIGH = sorted_keys(2)
 
 
-class DnsServer(asyncio.DatagramProtocol):
-    """Answers from `records`, else NXDOMAIN; names in `failing` get SERVFAIL."""
-
-    def __init__(self) -> None:
-        self.records: dict[tuple[str, str], list[str]] = {}
-        self.failing: set[str] = set()
-
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
-        self.transport = transport
-
-    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
-        query = dns.message.from_wire(data)
-        question = query.question[0]
-        name, kind = question.name.to_text(), dns.rdatatype.to_text(question.rdtype)
-        reply = dns.message.make_response(query)
-        reply.flags |= dns.flags.RA
-        values = self.records.get((name, kind), [])
-        if values:
-            reply.answer.append(dns.rrset.from_text(name, 60, "IN", kind, *values))
-        elif name in self.failing:
-            reply.set_rcode(dns.rcode.SERVFAIL)
-        elif all(known != name for known, _ in self.records):
-            reply.set_rcode(dns.rcode.NXDOMAIN)
-        self.transport.sendto(reply.to_wire(), address)
-
-
 @asynccontextmanager
 async def a_server() -> AsyncIterator[tuple[DnsServer, DnsResolver]]:
-    loop = asyncio.get_running_loop()
-    transport, server = await loop.create_datagram_endpoint(DnsServer, local_addr=("127.0.0.1", 0))
-    host, port = transport.get_extra_info("sockname")
-    try:
-        yield server, DnsResolver([Endpoint(host, port)])
-    finally:
-        transport.close()
+    async with dns_server() as server:
+        yield server, DnsResolver([server.endpoint])
 
 
 async def test_records_are_read() -> None:
@@ -100,3 +63,12 @@ async def test_a_domain_is_proven_by_its_node() -> None:
         assert await proof.prove("example.net") is None
         assert [info.node for info in a.links.peers()] == [b.id]
         await proof.close()
+
+
+async def test_a_silent_server_leaves_time_for_the_next() -> None:
+    async with dns_server() as silent, dns_server() as other:
+        silent.silent = {"."}
+        other.records = {("_ringmesh.example.org.", "TXT"): ['"here"']}
+        resolver = DnsResolver([silent.endpoint, other.endpoint])
+        assert await resolver.texts("_ringmesh.example.org") == ["here"]
+        assert silent.asked
