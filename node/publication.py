@@ -1,11 +1,15 @@
-"""Keeps the DHT saying what accounts this node has."""
+"""Keeps the DHT saying what accounts and domains this node has."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from dht.directory import Directory
+from dht.publisher import Publication as DirectoryEntry
 from dht.record import Accepts, Kind
+from federation.model.clocks import Clock
+from federation.model.identity import NodeId
 from node.accounts.account import Account, AccountKind
 from node.accounts.book import (
     AccountAdded,
@@ -14,21 +18,36 @@ from node.accounts.book import (
     AccountChanged,
     AccountRemoved,
 )
+from node.storage.published import Published, PublishedNames
 
 log = structlog.get_logger("publication")
 
 
 @dataclass(slots=True)
 class Publication:
-    """Publishes accounts when they appear, and withdraws them when they go."""
+    """Publishes accounts when they appear, and withdraws them when they go.
+
+    What was published is remembered over restarts: what went while the node was stopped is
+    withdrawn at the next start, and again at every start while a record of it may live.
+    """
 
     book: AccountBook
     directory: Directory
+    names: PublishedNames
+    clock: Clock
 
-    def start(self) -> None:
-        """Publish every account, and follow the changes."""
+    def start(self, node: NodeId, domains: Sequence[str] = ()) -> None:
+        """Publish every account and domain, withdraw what went, and follow the changes."""
         for account in self.book:
             self._publish(account)
+        for domain in domains:
+            self.directory.publish_domain(domain, (node,))
+            self.names.add(Published(Kind.DOMAIN, domain))
+        current = {name.row_name for account in self.book for name in _names_of(account)}
+        current |= {Published(Kind.DOMAIN, domain).row_name for domain in domains}
+        for name in self.names:
+            if name.row_name not in current:
+                self._bury(name)
         self.book.listen(self._changed)
 
     def _changed(self, change: AccountChange) -> None:
@@ -48,9 +67,30 @@ class Publication:
         self.directory.publish_user(account.login, accepts)
         if account.number is not None:
             self.directory.publish_number(account.number, account.key, accepts)
+        for name in _names_of(account):
+            self.names.add(name)
 
     def _withdraw(self, account: Account) -> None:
         self.directory.withdraw(Kind.USER, account.login)
         if account.number is not None:
             self.directory.withdraw(Kind.NUMBER, account.number, account.id)
+        for name in _names_of(account):
+            self.names.withdraw(name, now=self.clock.unix())
         log.info("account_withdrawn", login=account.login)
+
+    def _bury(self, name: Published) -> None:
+        """Withdraw what an earlier run published, or forget it when its time is over."""
+        now, kind = self.clock.unix(), Kind(name.kind)
+        if name.withdrawn_at is not None and now - name.withdrawn_at > kind.longest_ttl:
+            self.names.forget(name)
+            return
+        self.directory.bury(DirectoryEntry(kind=kind, label=name.label, account=name.account))
+        self.names.withdraw(name, now=now)
+        log.info("withdrawn_late", kind=kind.name, label=name.label)
+
+
+def _names_of(account: Account) -> list[Published]:
+    names = [Published(Kind.USER, account.login)]
+    if account.number is not None:
+        names.append(Published(Kind.NUMBER, account.number, account.key))
+    return names

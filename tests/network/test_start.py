@@ -49,8 +49,7 @@ def lives(pid: int) -> bool:
 
 
 async def refused(node: NodeProcess) -> str:
-    """Start a node that cannot be; returns its one line."""
-    await node.start()
+    """A node that was started cannot be; returns its one line."""
     assert await node.ended(20) == 1
     lines = node.log_end(50).splitlines()
     complaints = [line for line in lines if not line.startswith(("{", "Making this node"))]
