@@ -4,7 +4,6 @@ The answer takes the first codec the caller offers, with telephone-event beside 
 line is declined. A caller that offers nothing (RFC 3264 late offer) is offered G.711.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,10 +11,9 @@ from federation.messages import Leg, Legs
 from federation.model.clocks import Monotonic
 from federation.model.errors import PeerError
 from media_relay.errors import RelayError
-from media_relay.session import Anchor
 from node.edge.context import RequestContext
 from node.edge.dialog import Dialog, NodeSide, PhoneSide, ServiceSide
-from node.edge.hub import TRANSACTION_LIFE, Hub
+from node.edge.hub import TRANSACTION_LIFE, Alarm, Hub
 from node.edge.media import CallMedia, MediaError, Role
 from node.edge.replies import is_sdp
 from node.sip.message import Response
@@ -38,9 +36,9 @@ class _EchoCall:
     context: RequestContext
     response: Response
     legs: Legs
-    limit: asyncio.TimerHandle
+    limit: Alarm
     started: Monotonic
-    resend: asyncio.TimerHandle | None = None
+    resend: Alarm | None = None
     interval: float = T1
 
 
@@ -88,7 +86,7 @@ class EchoService:
         else:
             carried = media.give(_late_offer(), branch=None, tag=tag, role=Role.OFFER, forming=True)
             body, legs = carried.body, carried.legs
-            dialog.offered_by_callee = True
+            dialog.offer_in_response = True
         response = Response.answering(
             request, 200, to_tag=tag, headers=[("Contact", f"<{side.contact}>")], body=body
         )
@@ -122,12 +120,12 @@ class EchoService:
 
     def _loop(self, media: CallMedia, description: bytes, tag: str) -> None:
         for index, line in enumerate(Sdp.parse(description).media):
-            if line.port and isinstance(anchor := media.caller_handle(index, tag), Anchor):
-                media.session.echo(anchor)
+            if line.port:
+                media.echo(index, tag)
 
     def _repeat(self, dialog: Dialog) -> None:
         call = self._calls.get(dialog.group.id)
-        if call is None or not dialog.awaiting_ack:
+        if call is None or dialog.ack_due is None:
             return
         if self.hub.now() - call.started > TRANSACTION_LIFE:
             self.hub.endings.hang_up(dialog.group, "no ACK came")

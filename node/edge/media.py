@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from federation.messages import LegAnswer, LegOffer
 from federation.model.clocks import Entropy, Monotonic
 from federation.model.errors import PeerError
-from media_relay.session import Anchor, RelaySession
+from media_relay.session import RelaySession
 from node.edge.legs import Leg, LegEnd, NoIndex
 from node.edge.phone_media import PhoneEnd
 from node.sip.sdp import MediaSection, Sdp
@@ -187,10 +187,8 @@ class CallMedia:
             if not is_carried(line):
                 continue
             here, there = caller.handle(index, tag), callee.handle(index, tag)
-            if isinstance(here, Anchor) and there is not None:
+            if here is not None and there is not None:
                 self.session.join(here, there)
-            elif isinstance(there, Anchor) and here is not None:
-                self.session.join(there, here)
 
     def reserve_final(self, tag: str) -> None:
         """A 2xx with this To-tag may take the leg that early answers leave free.
@@ -217,9 +215,11 @@ class CallMedia:
             if isinstance(end, LegEnd):
                 end.release_all_but(tag)
 
-    def caller_handle(self, line: int, tag: str) -> Anchor | int | None:
-        """What the caller's m= line runs through: an anchor, or a leg's id."""
-        return None if self._caller is None else self._caller.handle(line, tag)
+    def echo(self, line: int, tag: str) -> None:
+        """Let the caller hear itself on one m= line."""
+        handle = self._end(None).handle(line, tag)
+        if handle is not None:
+            self.session.echo(handle)
 
     def drop_branch(self, branch: int) -> None:
         """Free what a branch that failed had been given."""
