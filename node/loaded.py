@@ -15,6 +15,7 @@ from node.storage.database import Database
 from node.storage.dialogs import load_dialogs
 from node.storage.meta import read_meta, write_meta
 from node.storage.pins import Pin, load_pins
+from node.storage.published import Published, load_published
 from node.storage.verified_numbers import load_verified_numbers
 
 ROUTE_KEY = "route-key"
@@ -30,6 +31,7 @@ class Loaded:
     pins: list[Pin]
     verified: list[tuple[AccountId, Number]]
     dialogs: dict[str, bytes]
+    published: dict[str, Published]
     route_secret: bytes
 
     @classmethod
@@ -50,5 +52,6 @@ class Loaded:
                 pins=load_pins(connection),
                 verified=load_verified_numbers(connection),
                 dialogs=load_dialogs(connection),
+                published=load_published(connection),
                 route_secret=secret,
             )
