@@ -7,6 +7,7 @@ from federation.model.errors import UsageError
 from node.sip.names import NOT_LISTS, header_key
 from node.sip.text import first_value_end, split_values, unfold
 
+ALL_VIAS: Final = "via*"
 _LINE_START: Final = " \t\r\n"
 
 
@@ -22,8 +23,8 @@ class HeaderLines:
     def __init__(self, keys: list[str], lines: list[str]) -> None:
         self._keys = keys
         self._lines = lines
-        self._cache: dict[str, dict[Any, Any]] = {}
-        "Parsed values by field, dropped when the field is edited."
+        self._cache: dict[str, Any] = {}
+        "Parsed values by field (all Vias apart, by `ALL_VIAS`), dropped when the field is edited."
 
     # Reading
 
@@ -86,7 +87,7 @@ class HeaderLines:
             self._insert(first, key, line)
         else:
             self._lines[first] = line
-            self._cache.pop(key, None)
+            self._forget(key)
 
     def remove(self, name: str) -> None:
         """Take out every line of that name."""
@@ -95,7 +96,7 @@ class HeaderLines:
             kept = [i for i, k in enumerate(self._keys) if k != key]
             self._lines = [self._lines[i] for i in kept]
             self._keys = [self._keys[i] for i in kept]
-            self._cache.pop(key, None)
+            self._forget(key)
 
     def prepend(self, name: str, value: str) -> None:
         """Add a line above the first of that name; at the top if there is none."""
@@ -121,7 +122,7 @@ class HeaderLines:
             self._lines[index] = f"{head}: {raw[end + 1 :].lstrip(_LINE_START)}"
         else:
             del self._lines[index], self._keys[index]
-        self._cache.pop(key, None)
+        self._forget(key)
         return unfold(raw[:end])
 
     def replace_first_value(self, name: str, value: str) -> None:
@@ -136,12 +137,18 @@ class HeaderLines:
         index = self._keys.index(key)
         head, _, raw = self._lines[index].partition(":")
         self._lines[index] = header_line(head, value) + raw[first_value_end(raw) :]
+        self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        """Drop what was parsed of a field that is being edited."""
         self._cache.pop(key, None)
+        if key == "via":
+            self._cache.pop(ALL_VIAS, None)
 
     def _insert(self, index: int, key: str, line: str) -> None:
         self._keys.insert(index, key)
         self._lines.insert(index, line)
-        self._cache.pop(key, None)
+        self._forget(key)
 
 
 def line_value(line: str) -> str:

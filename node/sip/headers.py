@@ -6,6 +6,7 @@ message that is passed on keeps the text it came with; `str` serves what this no
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, NamedTuple, Self
 
 from node.sip.errors import SipParseError
@@ -26,6 +27,8 @@ from node.sip.uri import Uri, bracketed_ipv6
 
 MAX_CSEQ: Final = 2**31 - 1
 "The highest sequence number (RFC 3261 8.1.1.5)."
+_OFTEN_LENGTH: Final = 256
+"Characters up to which parsed values are remembered for a while."
 MAGIC_COOKIE: Final = "z9hG4bK"
 "How a branch of RFC 3261 begins; one with nothing after it identifies nothing (RFC 4475 3.2.1)."
 
@@ -77,8 +80,8 @@ class NameAddr:
     params: Params = ()
     "Parameters of the header field, not of the URI."
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
+    @staticmethod
+    def parse(text: str) -> "NameAddr":
         """Read one value, with or without angle brackets.
 
         Without them every parameter belongs to the header field, and the URI may hold neither
@@ -87,15 +90,8 @@ class NameAddr:
         Raises:
             SipParseError: bad syntax.
         """
-        match = _NAME_ADDR.fullmatch(text)
-        if match is not None:
-            quoted, plain, address, params = match.groups()
-            display = unquote(quoted) if quoted else plain.strip(" \t")
-            return cls(display, _parse_uri(address), parse_params(params) if params else ())
-        address, semicolon, rest = text.partition(";")
-        if "<" in address or "?" in address or "," in address:
-            raise SipParseError(400, "Bad address in a header field")
-        return cls("", _parse_uri(address.rstrip(" \t")), parse_params(semicolon + rest))
+        often = len(text) <= _OFTEN_LENGTH
+        return _name_addr_often(text) if often else _parse_name_addr(text)
 
     def __str__(self) -> str:
         display = quote(self.display) + " " if self.display else ""
@@ -130,24 +126,14 @@ class Via:
     port: int | None = None
     params: Params = ()
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
+    @staticmethod
+    def parse(text: str) -> "Via":
         """Read one value.
 
         Raises:
             SipParseError: bad syntax, or another protocol than SIP/2.0.
         """
-        match = _VIA.fullmatch(text)
-        if match is None:
-            raise SipParseError(400, "Bad Via")
-        transport, host, port_text, params = match.groups()
-        port = None
-        if port_text is not None:
-            port = int(port_text)
-            if port > 65535:
-                raise SipParseError(400, "Bad port in Via")
-        host = bracketed_ipv6(host) if host[0] == "[" else host.lower()
-        return cls(transport.upper(), host, port, parse_params(params) if params else ())
+        return _via_often(text) if len(text) <= _OFTEN_LENGTH else _parse_via(text)
 
     def __str__(self) -> str:
         return f"SIP/2.0/{self.transport} {self.sent_by}{format_params(self.params)}"
@@ -220,6 +206,37 @@ class Via:
     def without_param(self, name: str) -> Self:
         """This Via without one parameter."""
         return replace(self, params=without_param(self.params, name))
+
+
+def _parse_name_addr(text: str) -> NameAddr:
+    match = _NAME_ADDR.fullmatch(text)
+    if match is not None:
+        quoted, plain, address, params = match.groups()
+        display = unquote(quoted) if quoted else plain.strip(" \t")
+        return NameAddr(display, _parse_uri(address), parse_params(params) if params else ())
+    address, semicolon, rest = text.partition(";")
+    if "<" in address or "?" in address or "," in address:
+        raise SipParseError(400, "Bad address in a header field")
+    return NameAddr("", _parse_uri(address.rstrip(" \t")), parse_params(semicolon + rest))
+
+
+def _parse_via(text: str) -> Via:
+    match = _VIA.fullmatch(text)
+    if match is None:
+        raise SipParseError(400, "Bad Via")
+    transport, host, port_text, params = match.groups()
+    port = None
+    if port_text is not None:
+        port = int(port_text)
+        if port > 65535:
+            raise SipParseError(400, "Bad port in Via")
+    host = bracketed_ipv6(host) if host[0] == "[" else host.lower()
+    return Via(transport.upper(), host, port, parse_params(params) if params else ())
+
+
+# The messages of one call repeat its parties and its hops, and are read within a second or so.
+_name_addr_often = lru_cache(maxsize=2048)(_parse_name_addr)
+_via_often = lru_cache(maxsize=2048)(_parse_via)
 
 
 def _parse_uri(text: str) -> Uri:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol, Self, TypeVar, cast, overload
 
 from node.sip.errors import SipParseError
-from node.sip.header_lines import HeaderLines, build_lines, one_line
+from node.sip.header_lines import ALL_VIAS, HeaderLines, build_lines, one_line
 from node.sip.headers import CSeq, NameAddr, Via
 from node.sip.names import REASONS, SINGLE
 from node.sip.raw import RawMessage, cut_message, salvage_message
@@ -104,7 +104,7 @@ class Message(HeaderLines):
     @property
     def vias(self) -> list[Via]:
         """All Via values, the top one first. Raises `SipParseError`."""
-        return list(self._typed("via", read_vias))
+        return list(self._typed(ALL_VIAS, read_vias))
 
     @property
     def from_(self) -> NameAddr:
@@ -150,13 +150,11 @@ class Message(HeaderLines):
         return list(self._typed("record-route", read_record_routes))
 
     def _typed(self, key: str, read: Callable[[HeaderLines], T]) -> T:
-        views = self._cache.get(key)
-        if views is None:
-            views = self._cache[key] = {}
-        elif read in views:
-            return cast(T, views[read])
+        cache = self._cache
+        if key in cache:
+            return cast(T, cache[key])
         try:
-            value = views[read] = read(self)
+            value = cache[key] = read(self)
         except SipParseError as error:
             error.partial = self._answerable()
             raise
@@ -189,7 +187,7 @@ class Message(HeaderLines):
             for key in present & SINGLE:
                 if keys.count(key) > 1:
                     raise SipParseError(400, "Repeated header field that may occur once")
-        if not self._typed("via", read_vias):
+        if not self._typed(ALL_VIAS, read_vias):
             raise SipParseError(400, "Missing Via")
         _ = self.from_, self.to, self.call_id, self.cseq, self.max_forwards
         for key, read in (
@@ -269,7 +267,7 @@ class Request(Message):
             self._start, self.method, self._raw_uri, self._keys[:], self._lines[:], self._body
         )
         twin._uri = self._uri
-        twin._cache = {key: dict(views) for key, views in self._cache.items()}
+        twin._cache = self._cache.copy()
         return twin
 
     def _answerable(self) -> "Request | None":
@@ -342,7 +340,7 @@ class Response(Message):
         twin = Response(
             self._start, self.status, self.reason, self._keys[:], self._lines[:], self._body
         )
-        twin._cache = {key: dict(views) for key, views in self._cache.items()}
+        twin._cache = self._cache.copy()
         return twin
 
 

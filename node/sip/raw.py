@@ -90,6 +90,10 @@ def _cut(head: bytes) -> list[str]:
 
 def _measured(lines: list[str], body: bytes) -> bytes:
     """The body as long as Content-Length says (RFC 3261 18.3)."""
+    if len(lines) == 1:
+        text = lines[0].partition(":")[2].strip(" \t")
+        if len(text) <= 5 and text.isascii() and text.isdigit() and int(text) <= len(body):
+            return body[: int(text)]
     texts = {unfold(line[line.index(":") + 1 :]) for line in lines}
     if not all(_DIGITS.fullmatch(text) for text in texts):
         raise SipParseError(400, "Bad Content-Length")

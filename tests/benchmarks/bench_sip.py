@@ -34,7 +34,7 @@ DEVICES = 8
 SECONDS = 5
 LINGER = 34.0
 "Seconds until nothing of a transaction is left (timers H, J, L, M: 32 s)."
-PASSWORD = "a-password-of-benchmarks"  # noqa: S105 - for nobody outside this run
+PASSWORD = "a-password-of-benchmarks"
 SETTLE = 1.0
 
 

@@ -74,7 +74,7 @@ class Sipp:
 
     @contextlib.asynccontextmanager
     async def answering(self, scenario: str, phones: Iterable[UdpPhone]) -> AsyncIterator[None]:
-        """Take the calls of `phones`, which have registered and are closed, while the block lasts."""
+        """Take the calls of `phones`, registered and closed, while the block lasts."""
         async with contextlib.AsyncExitStack() as stack:
             for phone in phones:
                 program = self._program(scenario, self._fresh_folder(), phone.port)

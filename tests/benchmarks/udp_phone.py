@@ -173,4 +173,5 @@ def _md5_challenge(response: Response) -> str:
     if response.status not in _CHALLENGES:
         raise RuntimeError(f"no challenge but {response.start_line}")
     offered = response.get_all(_CHALLENGES[response.status][0])
-    return next(value for value in offered if "algorithm=MD5" in value or "algorithm" not in value)
+    plain = next(value for value in offered if "SHA" not in value)
+    return plain if "algorithm" in plain else f"{plain}, algorithm=MD5"
