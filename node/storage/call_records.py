@@ -1,7 +1,8 @@
 """One row for each finished call."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 from sqlalchemy import Connection, delete, select
 
@@ -11,6 +12,20 @@ from node.storage.writer import Writer
 
 CALL_RECORDS_KEPT = 100_000
 "Rows that `trim_call_records` leaves: the newest."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamQuality:
+    """How the main media stream of one side arrived at this node."""
+
+    packets: int
+    "Datagrams taken, RTCP included where it shares the stream's counters."
+    lost: int
+    "RTP packets that never arrived, by their sequence numbers."
+    jitter: float | None
+    "Seconds, RFC 3550; `None` while no clock rate was known."
+    longest_gap: float
+    "Seconds between two RTP packets without the sender having meant it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +50,37 @@ class CallRecord:
     "The final SIP status; 200 for an answered call."
     reason: str
     "Why it ended, in a few words."
+    from_caller: StreamQuality | None = None
+    "What the caller's side sent; `None` for a call without media."
+    from_callee: StreamQuality | None = None
+    "What the callee's side sent; `None` also for a service of this node."
 
     @property
     def duration(self) -> float:
         """Seconds from answer to end; 0 for a call that was not answered."""
         return 0.0 if self.answered_at is None else self.ended_at - self.answered_at
+
+    def row(self) -> dict[str, Any]:
+        """The columns of `call_records`."""
+        row = asdict(self)
+        for side in _SIDES:
+            quality = row.pop(f"from_{side}") or {}
+            row |= {f"{side}_{name}": quality.get(name) for name in _QUALITY}
+        return row
+
+    @classmethod
+    def of_row(cls, row: Mapping[Any, Any]) -> Self:
+        """The record a row holds."""
+        values = dict(row)
+        for side in _SIDES:
+            quality = {name: values.pop(f"{side}_{name}") for name in _QUALITY}
+            known = quality["packets"] is not None
+            values[f"from_{side}"] = StreamQuality(**quality) if known else None
+        return cls(**values)
+
+
+_SIDES = ("caller", "callee")
+_QUALITY = tuple(field.name for field in fields(StreamQuality))
 
 
 class CallRecords:
@@ -50,7 +91,7 @@ class CallRecords:
 
     def add(self, record: CallRecord) -> None:
         """Keep the record of a call that has ended."""
-        self._writer.put("call_records", (record.id,), asdict(record))
+        self._writer.put("call_records", (record.id,), record.row())
 
 
 def newest_call_records(connection: Connection, limit: int) -> Iterator[CallRecord]:
@@ -58,7 +99,7 @@ def newest_call_records(connection: Connection, limit: int) -> Iterator[CallReco
     table = schema.call_records
     query = select(table).order_by(table.c.started_at.desc(), table.c.id).limit(limit)
     for row in connection.execute(query).mappings():
-        yield CallRecord(**row)
+        yield CallRecord.of_row(row)
 
 
 def trim_call_records(connection: Connection, keep: int = CALL_RECORDS_KEPT) -> int:

@@ -17,7 +17,7 @@ from sqlalchemy import (
     Table,
 )
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 "The newest Alembic revision; `alembic_version` holds the one a database is at."
 
 metadata = MetaData(
@@ -124,9 +124,17 @@ call_records = Table(
     Column("ended_at", Double, nullable=False),
     Column("status", Integer, nullable=False),
     Column("reason", String(256), nullable=False),
+    Column("caller_packets", Integer),
+    Column("caller_lost", Integer),
+    Column("caller_jitter", Double),
+    Column("caller_longest_gap", Double),
+    Column("callee_packets", Integer),
+    Column("callee_lost", Integer),
+    Column("callee_jitter", Double),
+    Column("callee_longest_gap", Double),
     Index("ix_call_records_started_at", "started_at"),
 )
-"One row a finished call."
+"One row a finished call; how each side's main stream arrived, null where it had none."
 
 meta = Table(
     "meta",

@@ -18,6 +18,7 @@ from sqlalchemy.schema import CreateTable
 from federation.model.errors import ConfigError
 from node.storage import migrate
 from node.storage.batches import _upsert
+from node.storage.call_records import newest_call_records
 from node.storage.database import DATABASE_FILE, Database
 from node.storage.errors import DamagedError, RefusedError, StorageError
 from node.storage.meta import read_meta, write_meta
@@ -132,7 +133,9 @@ def test_damage_inside_is_found_when_it_is_read(tmp_path: Path) -> None:
 def test_a_newer_version_is_not_touched(tmp_path: Path) -> None:
     with_version(tmp_path, "9999")
     said = refused(ConfigError, lambda: Database.open(tmp_path))
-    assert "was written by a newer version (schema 9999, this program knows 0001)" in said
+    assert (
+        f"was written by a newer version (schema 9999, this program knows {SCHEMA_VERSION})" in said
+    )
     assert "install that version or restore a backup" in said
 
 
@@ -201,16 +204,35 @@ def test_the_migrations_build_what_the_schema_says(tmp_path: Path) -> None:
     migrated.close()
 
 
+def test_records_of_the_first_version_are_kept_and_have_no_counters(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/{DATABASE_FILE}")
+    with engine.begin() as connection:
+        migrate.upgrade(connection, "0001")
+        connection.execute(
+            text(
+                "INSERT INTO call_records (id, call_id, caller, target, started_at, ended_at,"
+                " status, reason) VALUES ('1', 'c', 'alice', 'bob', 1.0, 2.0, 486, 'Busy')"
+            )
+        )
+    engine.dispose()
+    database = Database.open(tmp_path)
+    with database.read() as connection:
+        (record,) = newest_call_records(connection, 9)
+    database.close()
+    assert (record.call_id, record.status) == ("c", 486)
+    assert (record.from_caller, record.from_callee) == (None, None)
+
+
 def _not_again(_connection: Connection, _target: str) -> None:
     pytest.fail("it is at the newest version already")
 
 
-SECOND = """
+NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "9998"
+down_revision = "{before}"
 
 
 def upgrade():
@@ -223,7 +245,8 @@ def scripts_with(tmp_path: Path, more: str) -> Path:
     """The project's migrations and one after them."""
     scripts = tmp_path / "scripts"
     shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "0002_note.py").write_text(SECOND.format(more=more))
+    text = NEXT.format(before=SCHEMA_VERSION, more=more)
+    (scripts / "versions" / "9998_note.py").write_text(text)
     return scripts
 
 
@@ -232,14 +255,14 @@ def test_an_older_database_is_migrated_when_it_is_opened(
 ) -> None:
     with_version(tmp_path, SCHEMA_VERSION)
     scripts = scripts_with(tmp_path, "")
-    monkeypatch.setattr("node.storage.database.SCHEMA_VERSION", "0002")
+    monkeypatch.setattr("node.storage.database.SCHEMA_VERSION", "9998")
     database = Database.open(
         tmp_path, migrate=lambda conn, to: migrate.upgrade(conn, to, scripts=scripts)
     )
     with database.read() as connection:
         assert "note" in {column["name"] for column in inspect(connection).get_columns("meta")}
         assert (
-            connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0002"
+            connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "9998"
         )
     database.close()
 
@@ -250,7 +273,7 @@ def test_a_migration_that_fails_changes_nothing(
     with_version(tmp_path, SCHEMA_VERSION)
     scripts = scripts_with(tmp_path, 'op.execute("INSERT INTO nowhere VALUES (1)")')
     with monkeypatch.context() as patched:
-        patched.setattr("node.storage.database.SCHEMA_VERSION", "0002")
+        patched.setattr("node.storage.database.SCHEMA_VERSION", "9998")
         refused(
             StorageError,
             lambda: Database.open(

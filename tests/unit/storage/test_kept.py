@@ -18,6 +18,7 @@ from node.storage.bindings import BindingStore, load_bindings
 from node.storage.call_records import (
     CallRecord,
     CallRecords,
+    StreamQuality,
     newest_call_records,
     trim_call_records,
 )
@@ -202,6 +203,10 @@ def test_call_records_are_read_newest_first_and_trimmed(database: Database) -> N
             peer=None, started_at=UnixTime(NOW + n),
             answered_at=UnixTime(NOW + n + 2) if n else None,
             ended_at=UnixTime(NOW + n + 10), status=200 if n else 486, reason="hang-up",
+            from_caller=StreamQuality(packets=500 + n, lost=n, jitter=0.001, longest_gap=0.06)
+            if n else None,
+            from_callee=StreamQuality(packets=0, lost=0, jitter=None, longest_gap=0.0)
+            if n == 4 else None,
         )
         for n in range(5)
     ]  # fmt: skip
