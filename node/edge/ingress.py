@@ -51,7 +51,7 @@ class Ingress:
         try:
             refusal = self._refusal(request)
             if refusal is not None:
-                upstream.respond(refusal)
+                self._decline(upstream, refusal)
             elif request.method == "REGISTER":
                 self.registrations.register(upstream)
             elif request.to.tag is not None:
@@ -61,7 +61,18 @@ class Ingress:
             else:
                 self._outside(upstream)
         except SipParseError as error:
-            upstream.respond(reply(self.hub, request, error.status, error.reason))
+            self._decline(upstream, reply(self.hub, request, error.status, error.reason))
+
+    def _decline(self, upstream: PhoneUpstream, response: Response) -> None:
+        """Refuse a request whose sender has proven nothing: one answer for each that it sends.
+
+        An INVITE with a forged source would else be answered eleven times to its victim.
+        """
+        if upstream.request.method == "INVITE":
+            now = self.hub.now()
+            self.hub.carry_out(self.hub.layer.respond_once(upstream.key, response, now=now))
+        else:
+            upstream.respond(response)
 
     def _refusal(self, request: Request) -> Response | None:
         """Why the request goes no further (16.3), or `None`."""
@@ -99,7 +110,7 @@ class Ingress:
         request = upstream.request
         match = find_from_phone(self.hub.dialogs, request, upstream.flow)
         if match is None:
-            upstream.respond(reply(self.hub, request, 481))
+            self._decline(upstream, reply(self.hub, request, 481))
             return
         strip_credentials(request, Role.PROXY)
         context = self.in_dialog.request(upstream, match)
@@ -152,11 +163,7 @@ class Ingress:
         response = Response.answering(
             upstream.request, answer.status, to_tag=self.hub.tag(), headers=list(answer.headers)
         )
-        if upstream.request.method == "INVITE":
-            effects = self.hub.layer.respond_once(upstream.key, response, now=self.hub.now())
-            self.hub.carry_out(effects)
-        else:
-            upstream.respond(response)
+        self._decline(upstream, response)
 
     def _may_appear(self, account: Account, request: Request) -> bool:
         uri = request.from_.uri
