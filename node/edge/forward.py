@@ -112,17 +112,7 @@ class Forwarder:
 
         The callee was shown another From; here the caller's own comes back.
         """
-        copy = response.copy()
-        tag = response.to.tag
-        copy.remove("Via")
-        for value in reversed(request.get_all("Via")):
-            copy.prepend("Via", value)
-        copy.set("From", request.get("From") or "")
-        to_value = request.get("To") or ""
-        if tag is not None and request.to.tag is None:
-            to_value = f"{to_value};tag={tag}"
-        copy.set("To", to_value)
-        return copy
+        return response.returned_to(request)
 
     def _route_uri(self, side: Side, call_id: str) -> str | None:
         match side:

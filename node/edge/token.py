@@ -7,13 +7,15 @@ that call. Which dialog a request belongs to is then found by Call-ID and tags.
 """
 
 import base64
-import hashlib
 import hmac
+from functools import lru_cache
 
 from node.sip.uri import Uri
 
 SECRET_BYTES = 32
 _MAC_BYTES = 8
+REMEMBERED = 2048
+"Tokens kept for the next message of their call; each can be made anew."
 PHONE_SIDE = "p"
 MESH_SIDE = "m"
 
@@ -23,10 +25,14 @@ class RouteTokens:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
+        self._made = lru_cache(maxsize=REMEMBERED)(self._make)
 
     def issue(self, side: str, call_id: str) -> str:
         """The user part for a Record-Route URI of `side` in the call `call_id`."""
-        mac = hmac.digest(self._secret, f"{side}\0{call_id}".encode(), hashlib.sha256)
+        return self._made(side, call_id)
+
+    def _make(self, side: str, call_id: str) -> str:
+        mac = hmac.digest(self._secret, f"{side}\0{call_id}".encode(), "sha256")
         return side + base64.b32encode(mac[:_MAC_BYTES]).decode("ascii").rstrip("=").lower()
 
     def is_ours(self, uri: Uri, call_id: str) -> bool:

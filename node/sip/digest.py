@@ -15,7 +15,7 @@ import hashlib
 import hmac
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -156,7 +156,15 @@ class DigestCredentials:
         Raises:
             SipParseError: not Digest credentials that could be verified.
         """
-        params = parse_auth_params(text)
+        return cls.from_params(parse_auth_params(text))
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, str]) -> "DigestCredentials":
+        """The same, of a line that was cut into parameters.
+
+        Raises:
+            SipParseError: a parameter is missing or cannot be.
+        """
         try:
             found = cls(
                 username=params["username"],
@@ -320,9 +328,11 @@ class DigestAuthenticator:
         """Our realm's credentials, the stronger algorithm first, and whether any are broken."""
         found: list[DigestCredentials] = []
         broken = False
-        for line in request.get_all(role.credentials)[:MAX_CREDENTIALS]:
+        for params in _presented(request, role)[:MAX_CREDENTIALS]:
             try:
-                credentials = DigestCredentials.parse(line)
+                if params is None:
+                    raise SipParseError(400, "Bad credentials")
+                credentials = DigestCredentials.from_params(params)
             except SipParseError:
                 broken = True
                 continue
@@ -368,7 +378,12 @@ def same_target(text: str, request: Request) -> bool:
 def strip_credentials(request: Request, role: Role) -> None:
     """Take our realm's credentials out of a request that goes on; others' stay (RFC 3261 22.3)."""
     lines = request.get_all(role.credentials)
-    others = [line for line in lines if not _is_ours(line)]
+    presented = _presented(request, role)
+    others = [
+        line
+        for line, params in zip(lines, presented, strict=True)
+        if params is None or params.get("realm") != REALM
+    ]
     if len(others) == len(lines):
         return
     request.remove(role.credentials)
@@ -376,8 +391,16 @@ def strip_credentials(request: Request, role: Role) -> None:
         request.append(role.credentials, line)
 
 
-def _is_ours(line: str) -> bool:
-    try:
-        return parse_auth_params(line).get("realm") == REALM
-    except SipParseError:
-        return False
+def _presented(request: Request, role: Role) -> list[dict[str, str] | None]:
+    """The parameters of each line of credentials, `None` for one that cannot be read."""
+    return request.view(role.credentials, _read_credentials)
+
+
+def _read_credentials(lines: Sequence[str]) -> list[dict[str, str] | None]:
+    found: list[dict[str, str] | None] = []
+    for line in lines:
+        try:
+            found.append(parse_auth_params(line))
+        except SipParseError:
+            found.append(None)
+    return found

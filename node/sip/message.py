@@ -16,7 +16,7 @@ from typing import Final, Protocol, Self, TypeVar, cast, overload
 from node.sip.errors import SipParseError
 from node.sip.header_lines import ALL_VIAS, HeaderLines, build_lines, one_line
 from node.sip.headers import CSeq, NameAddr, Via
-from node.sip.names import REASONS, SINGLE
+from node.sip.names import REASONS, SINGLE, header_key
 from node.sip.raw import RawMessage, cut_message, salvage_message
 from node.sip.uri import Uri
 from node.sip.views import (
@@ -39,6 +39,7 @@ _OUR_VERSION: Final = re.compile(r"SIP/2\.0", re.IGNORECASE | re.ASCII)
 _VERSION: Final = re.compile(r"SIP/[0-9]++\.[0-9]++", re.IGNORECASE | re.ASCII)
 _STATUS: Final = re.compile(r"[1-6][0-9][0-9]")
 _ANSWER_NEEDS: Final = ("via", "from", "to", "call-id", "cseq")
+_RETURNED: Final = frozenset(("via", "from", "to"))
 
 T = TypeVar("T")
 
@@ -148,6 +149,16 @@ class Message(HeaderLines):
     def record_routes(self) -> list[NameAddr]:
         """All Record-Route values. Raises `SipParseError`."""
         return list(self._typed("record-route", read_record_routes))
+
+    def view(self, name: str, read: Callable[[list[str]], T]) -> T:
+        """What `read` makes of the lines of a field, kept until the field is edited.
+
+        A field has one such view: always give the same `read` for a name, and none of those above.
+        """
+        key = header_key(name)
+        if key not in self._cache:
+            self._cache[key] = read(self._all(key))
+        return cast(T, self._cache[key])
 
     def _typed(self, key: str, read: Callable[[HeaderLines], T]) -> T:
         cache = self._cache
@@ -334,6 +345,27 @@ class Response(Message):
         reason = REASONS.get(status, "") if reason is None else one_line(reason)
         start = f"SIP/2.0 {status} {reason}"
         return cls(start, status, reason, keys + more_keys, lines + more_lines, body)
+
+    def returned_to(self, request: Request) -> "Response":
+        """This response for the sender of `request`: with that one's Via, From and To lines.
+
+        To keeps the tag that it has here where the request has none. All else is copied.
+
+        Raises:
+            SipParseError: To cannot be read.
+        """
+        tag = None if request.to.tag is not None else self.to.tag
+        suffix = "" if tag is None else f";tag={tag}"
+        keys, lines = [], []
+        for key, line in zip(request._keys, request._lines, strict=True):
+            if key in _RETURNED:
+                keys.append(key)
+                lines.append(line + suffix if key == "to" else line)
+        for key, line in zip(self._keys, self._lines, strict=True):
+            if key not in _RETURNED:
+                keys.append(key)
+                lines.append(line)
+        return Response(self._start, self.status, self.reason, keys, lines, self._body)
 
     def copy(self) -> "Response":
         """An independent response that says the same."""
