@@ -1,7 +1,7 @@
 """One row for each finished call."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from sqlalchemy import Connection, delete, select
@@ -62,10 +62,10 @@ class CallRecord:
 
     def row(self) -> dict[str, Any]:
         """The columns of `call_records`."""
-        row = asdict(self)
+        row = {name: getattr(self, name) for name in _PLAIN}
         for side in _SIDES:
-            quality = row.pop(f"from_{side}") or {}
-            row |= {f"{side}_{name}": quality.get(name) for name in _QUALITY}
+            quality = getattr(self, f"from_{side}")
+            row |= {f"{side}_{name}": getattr(quality, name, None) for name in _QUALITY}
         return row
 
     @classmethod
@@ -80,6 +80,7 @@ class CallRecord:
 
 
 _SIDES = ("caller", "callee")
+_PLAIN = tuple(field.name for field in fields(CallRecord) if not field.name.startswith("from_"))
 _QUALITY = tuple(field.name for field in fields(StreamQuality))
 
 
