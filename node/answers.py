@@ -144,6 +144,7 @@ class Answers:
                     "addresses": [str(endpoint) for endpoint in self.own_endpoints],
                 }
                 return answer | {"nodes": [own], "status": 200, "reason": "this node"}
+        self.locator.forget(target)  # who asks wants to know how it is now
         located = await self.locator.locate(target)
         if not isinstance(located, Located):
             return answer | {"status": located.status, "reason": located.text}
