@@ -37,6 +37,7 @@ from node.edge.token import SECRET_BYTES
 from node.edge.vouching import NumberChecks, Voucher
 from node.loaded import Loaded
 from node.names import OwnNames
+from node.neighbours import Neighbours
 from node.own_domains import OwnDomains, careful
 from node.process import Identity
 from node.publication import Publication
@@ -63,8 +64,6 @@ MD5_FIRST = ("SIPp",)
 "User-Agents that end at a first challenge with SHA-256."
 MD5_ONLY = ("baresip v0.", "baresip v1.")
 "User-Agents that give up where SHA-256 is offered at all."
-ADDRESS_INTERVAL = 30.0
-"Seconds between two looks at which addresses this machine has."
 
 
 class Node(Answers):
@@ -307,10 +306,16 @@ class Node(Answers):
     @contextlib.asynccontextmanager
     async def _company(self) -> AsyncIterator[None]:
         """Looks for other nodes while the node runs; none of it holds the start up."""
-        tasks = [asyncio.create_task(self._join()), asyncio.create_task(self._follow_addresses())]
+        neighbours = Neighbours(
+            [endpoint.host for endpoint in self.own_endpoints],
+            look=lambda: own_addresses(self._config.listen),
+            on_moved=self._on_moved,
+            announcer=self._announcer,
+        )
+        tasks = [asyncio.create_task(self._join()), asyncio.create_task(neighbours.follow())]
         tasks.append(asyncio.create_task(self._own_domains().run()))
         if self._config.mesh.mdns:
-            tasks.append(asyncio.create_task(self._discover()))
+            tasks.append(asyncio.create_task(neighbours.discover()))
         try:
             yield
         finally:
@@ -326,31 +331,20 @@ class Node(Answers):
             known = await self.directory.join(endpoints)
             log.info("joined", asked=len(endpoints), known=known)
 
-    async def _discover(self) -> None:
-        discovery = Discovery(
+    def _announcer(self) -> Discovery:
+        return Discovery(
             node=self._key.id,
             network=self._config.net,
             port=self._config.mesh_port,
             addresses=self.served_at.addresses,
             on_found=self._on_found,
         )
-        try:
-            await discovery.start()
-            await asyncio.get_running_loop().create_future()
-        finally:
-            await discovery.close()
 
-    async def _follow_addresses(self) -> None:
-        """Notice when this machine gets other addresses."""
-        while True:
-            await asyncio.sleep(ADDRESS_INTERVAL)
-            addresses = await asyncio.to_thread(own_addresses, self._config.listen)
-            endpoints = self._mesh_endpoints(addresses)
-            if endpoints != self.own_endpoints:
-                log.info("addresses_changed", addresses=", ".join(addresses))
-                self.own_endpoints = endpoints
-                self.names.set_addresses(addresses)
-                self._serve(self._proven)
+    def _on_moved(self, addresses: Sequence[str]) -> None:
+        """This machine has other addresses; the directory follows `own_endpoints` by itself."""
+        self.own_endpoints = self._mesh_endpoints(addresses)
+        self.names.set_addresses(addresses)
+        self._serve(self._proven)
 
     def _own_domains(self) -> OwnDomains:
         return OwnDomains(
