@@ -381,7 +381,8 @@ class Links:
         if prefers(peer.link, link, own=self._id, now=self.clock.monotonic()):
             link.close(LinkError.DUPLICATE, "the other link is kept")
         else:
-            _log.info("link_up", node=str(node), address=str(link.endpoint))
+            source = "" if link.endpoint is None else link.endpoint.host
+            _log.debug("link_made", node=str(node), limit_by=source)
             peer.adopt(link)
 
     def _make_room(self, node: NodeId) -> bool:

@@ -10,12 +10,14 @@ Whoever may open the socket may do everything: its mode is 0600, in a folder of 
 are `{"error": "<sentence>"}` with a fitting status.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from federation.model.errors import ConfigError, PeerError, RingmeshError, UsageError
 from federation.model.identity import PublicKey
@@ -66,7 +68,10 @@ class ApiServer:
                 "give another state folder with --state"
             ) from error
         runner = web.AppRunner(
-            self._application(), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
+            self._application(),
+            access_log=None,
+            logger=_server_log(),
+            shutdown_timeout=SHUTDOWN_SECONDS,
         )
         await runner.setup()
         await web.SockSite(runner, listener).start()
@@ -138,6 +143,18 @@ class ApiServer:
 
     async def _hangup(self, request: web.Request) -> web.Response:
         return _answer({"ended": await self._control.hangup(request.match_info["id"])})
+
+
+def _server_log() -> logging.Logger:
+    """The server's log without what is no HTTP: the client hears of that, and it is no fault."""
+    log = logging.getLogger("ringmesh.api")
+    if not log.filters:
+        log.addFilter(lambda record: not _is_clients_fault(record))
+    return log
+
+
+def _is_clients_fault(record: logging.LogRecord) -> bool:
+    return record.exc_info is not None and isinstance(record.exc_info[1], HttpProcessingError)
 
 
 @web.middleware

@@ -21,6 +21,8 @@ LIMIT_INTERVAL = 1.0
 "Seconds between two lines of one event and source."
 LIMIT_TABLE = 1024
 "Sources remembered; over that the one heard longest ago is forgotten."
+LIMIT_LINES = 50
+"Such lines of all events and sources in one interval; forged sources do not add up to more."
 SECRET_FIELDS = frozenset(
     {
         "password",
@@ -40,9 +42,17 @@ _MAX_TEXT = 500
 class RateLimit:
     """Decides which of the lines that strangers cause are written. No clock of its own."""
 
-    def __init__(self, interval: float = LIMIT_INTERVAL, table: int = LIMIT_TABLE) -> None:
+    def __init__(
+        self,
+        interval: float = LIMIT_INTERVAL,
+        table: int = LIMIT_TABLE,
+        lines: int = LIMIT_LINES,
+    ) -> None:
         self._interval = interval
         self._table = table
+        self._most_lines = lines
+        self._window = Monotonic(float("-inf"))
+        self._lines = 0
         self._seen: OrderedDict[tuple[str, str], tuple[Monotonic, int]] = OrderedDict()
 
     def admit(self, event: str, source: str, *, now: Monotonic) -> int | None:
@@ -52,6 +62,11 @@ class RateLimit:
         if written is not None and now - written < self._interval:
             self._seen[key] = written, left_out + 1
             return None
+        if now - self._window >= self._interval:
+            self._window, self._lines = now, 0
+        if self._lines >= self._most_lines:
+            return None
+        self._lines += 1
         self._seen[key] = now, 0
         self._seen.move_to_end(key)
         if len(self._seen) > self._table:
@@ -107,6 +122,8 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> None:
     root.setLevel(max(level, logging.WARNING))
     # It warns of every socket it could not use; `node.discovery` says that once and in one line.
     logging.getLogger("zeroconf").setLevel(logging.ERROR)
+    # It warns of every handshake that fails, and strangers can make as many as they like.
+    logging.getLogger("quic").setLevel(logging.ERROR)
 
 
 def limiter(limit: RateLimit, clock: Callable[[], Monotonic]) -> Processor:

@@ -179,3 +179,15 @@ def test_an_answer_that_does_not_come_is_told(tmp_path: Path) -> None:
         silent.listen()
         with pytest.raises(RefusedError, match=r"no answer in 0\.05 s"):
             ApiClient(path, timeout=0.05).get("status")
+
+
+def test_what_is_no_http_is_answered_and_not_logged(
+    client: ApiClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever sends it hears 400; the log keeps its errors for mistakes of ours."""
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.connect(str(tmp_path / "api.sock"))
+        raw.sendall(b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n")
+        assert raw.recv(100).startswith(b"HTTP/1.0 400")
+    assert client.get("status")["ready"] is True
+    assert [record.message for record in caplog.records] == []

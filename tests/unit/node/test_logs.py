@@ -100,6 +100,23 @@ def test_the_sources_that_are_remembered_are_bounded() -> None:
     assert limit.admit("bad", "a", now=Monotonic(0.1)) == 0
 
 
+def test_all_sources_together_have_a_bound() -> None:
+    """So forged sources cannot fill a disk."""
+    limit = RateLimit(lines=2)
+    sources = ("a", "b", "c")
+    assert [limit.admit("bad", source, now=Monotonic(0.0)) for source in sources] == [0, 0, None]
+    assert [limit.admit("bad", source, now=Monotonic(1.0)) for source in sources] == [0, 0, None]
+    assert limit.admit("bad", "c", now=Monotonic(2.0)) == 0
+
+
+def test_libraries_that_strangers_can_make_warn_are_not_heard() -> None:
+    stream = io.StringIO()
+    configure(LogConfig(), stream)
+    logging.getLogger("quic").warning("[0a] Error: 376, reason: No common ALPN protocols")
+    logging.getLogger("sqlalchemy").warning("heard")
+    assert [line["event"] for line in lines(stream)] == ["heard"]
+
+
 def test_the_field_limit_by_names_the_source() -> None:
     stream = io.StringIO()
     configure(LogConfig(), stream)
