@@ -186,7 +186,7 @@ class MeshBranch:
         """The node could not be asked, or went away before its final response."""
         if txn != self.txn:
             return
-        self.pending.pop(txn, None)
+        self.hub.later(TRANSACTION_LIFE, lambda: self._forget(txn))
         if self.cancelled:
             self.owner.on_failure(self.id, 487, "Request Terminated")
         elif self.attempts and not self.heard:

@@ -24,9 +24,9 @@ class Diverted:
     """What goes with a call that an account of this node sends on."""
 
     header: str
-    "The Diversion value (RFC 5806)."
+    "The Diversion values (RFC 5806), the last one first."
     statement: bytes | None
-    "The caller statement the call came with."
+    "The caller statement the call came with; `None` where nothing vouches for the caller."
 
 
 @dataclass(slots=True)
@@ -44,6 +44,7 @@ class BranchMaker:
         binding: Binding,
         caller: Caller,
         diversion: str | None = None,
+        breadth: int | None = None,
     ) -> PhoneBranch:
         """A branch to one device, which is shown `caller`."""
         request, branch_id = context.request, context.new_branch_id()
@@ -58,6 +59,8 @@ class BranchMaker:
             copy.append("P-Asserted-Identity", asserted)
         if diversion is not None:
             copy.prepend("Diversion", diversion)
+        if breadth is not None:
+            copy.set("Max-Breadth", str(breadth))
         for value in reversed(binding.path):
             copy.prepend("Route", value)
         group = context.group
@@ -69,7 +72,7 @@ class BranchMaker:
                 flow = binding.flow
                 media.phone(flow.local.host, flow.remote.host, branch=branch_id)
                 copy.body = self._offer(media, request, branch_id, copy.body).body
-        self.hub.forwarder.push_via(copy, side)
+        self.hub.forwarder.push_via(copy, side, self.hub.forwarder.loop_mark(request))
         return PhoneBranch(branch_id, self.hub, self.clients, context, copy, binding.flow)
 
     def node(
@@ -136,15 +139,23 @@ class BranchMaker:
             if group.media is not None:
                 carried = self._offer(group.media, request, branch_id, copy.body)
                 copy.body, legs = carried.body, carried.legs
-        self.hub.forwarder.push_via(copy, side)
+        self.hub.forwarder.push_via(copy, side, self.hub.forwarder.loop_mark(request))
         return MeshRequest(
             txn=txn,
             sip=copy.encode(),
             legs=legs,
-            statement=self.voucher.issue(
-                account, request, copy.raw_uri, None if diverted is None else diverted.statement
-            ),
+            statement=self._statement(account, request, copy.raw_uri, diverted),
         )
+
+    def _statement(
+        self, account: Account, request: Request, destination: str, diverted: Diverted | None
+    ) -> bytes | None:
+        """Our word on who calls; none where we know nothing of who called first."""
+        if diverted is None:
+            return self.voucher.issue(account, request, destination)
+        if diverted.statement is None:
+            return None
+        return self.voucher.issue(account, request, destination, diverted.statement)
 
     def _media(self, group: DialogSet, context: RequestContext) -> CallMedia | None:
         """The media of a call, with the caller's end and its offer taken; made once."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from federation.model.clocks import Monotonic
 from federation.model.errors import PeerError
 from media_relay.errors import RelayError
 from node.accounts.account import Account
@@ -13,6 +14,7 @@ from node.edge.echo import EchoService
 from node.edge.forward import without_tag
 from node.edge.hub import Hub, Upstream
 from node.edge.identity import Caller
+from node.edge.indialog import note_subscription
 from node.edge.redirect import Redirects, status_of
 from node.edge.transfer import make_refer_to_reachable
 from node.edge.vouching import Voucher
@@ -24,13 +26,12 @@ from node.routing import (
     Target,
     TargetReader,
 )
+from node.sip.errors import SipParseError
 from node.sip.message import Request, Response
 from node.sip.registrar import Registrar
 
-SUBSCRIPTION_MARGIN = 60.0
-"Seconds a subscription's dialog is kept beyond what was asked for."
-DEFAULT_SUBSCRIPTION = 3600.0
-REFER_LIFE = 300.0
+UNANSWERED_LIFE = 60.0
+"Seconds a set of SUBSCRIBE or REFER is kept before its 2xx says for how long."
 
 
 @dataclass(slots=True)
@@ -104,6 +105,7 @@ class Calls:
         if group is not None:
             self.contexts[group.id] = context
             group.abort = context.cancel
+            group.pending = True
         return context
 
     def _note_caller(self, group: DialogSet, request: Request) -> None:
@@ -114,12 +116,8 @@ class Calls:
             group.caller.routes = request.values("Record-Route")
         if isinstance(group.caller, NodeSide):
             group.peer = group.caller.node
-        if group.method == "SUBSCRIBE":
-            text = request.get("Expires") or ""
-            asked = float(text) if text.isdigit() and len(text) < 8 else DEFAULT_SUBSCRIPTION
-            group.expires = type(group.created)(group.created + asked + SUBSCRIPTION_MARGIN)
-        elif group.method == "REFER":
-            group.expires = type(group.created)(group.created + REFER_LIFE)
+        if group.method != "INVITE":
+            group.expires = Monotonic(group.created + UNANSWERED_LIFE)
 
     def _remote_over(
         self, context: RequestContext, response: Response, branch: MeshBranch, target: Target
@@ -131,6 +129,7 @@ class Calls:
     def _over(self, context: RequestContext, response: Response) -> None:
         if context.group is not None:
             self.contexts.pop(context.group.id, None)
+            note_subscription(context.group, context.request, response, self.hub.now())
 
     def _here(
         self,
@@ -156,7 +155,14 @@ class Calls:
             context.refuse(480, "no device of this user is connected")
             return
         try:
-            branches = [self.branches.device(context, binding, caller) for binding in bindings]
+            breadths = self.hub.forwarder.breadths(context.request, len(bindings))
+            branches = [
+                self.branches.device(context, binding, caller, breadth=breadth)
+                for binding, breadth in zip(bindings, breadths, strict=True)
+            ]
+        except SipParseError as error:
+            context.refuse(error.status, error.reason)
+            return
         except (PeerError, RelayError) as error:
             context.refuse(status_of(error), str(error))
             return

@@ -5,7 +5,6 @@ notes dialogs as To-tags appear, carries descriptions between the two sides, and
 failed request had been given.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,15 +13,18 @@ from federation.model.errors import PeerError
 from media_relay.errors import RelayError
 from node.edge.branches import Branch
 from node.edge.dialog import Dialog, DialogSet, DialogState, Match, PhoneSide
-from node.edge.hub import TRANSACTION_LIFE, Hub, Upstream
+from node.edge.hub import TRANSACTION_LIFE, Alarm, Hub, Upstream
 from node.edge.legs import NoIndex
-from node.edge.media import CallMedia, Role
+from node.edge.media import Offered, Role
 from node.edge.replies import is_sdp, note_target, reason_header, reply
+from node.sip.errors import SipParseError
 from node.sip.forking import CancelBranch, Decision, ForkingContext, Forward
 from node.sip.message import Request, Response
 
-MAX_EARLY_DIALOGS = 32
-"To-tags one request may be answered with; further ones are not passed on."
+ACK_PATIENCE = TRANSACTION_LIFE + 4.0
+"Seconds after which a 2xx without ACK ends its dialog: the last repetition is at 64*T1."
+TARGET_REFRESH = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY"})
+"Methods whose request and 2xx may name a new remote target (RFC 3261 12.2, RFC 3311, RFC 6665)."
 
 
 @dataclass(slots=True)
@@ -38,12 +40,14 @@ class RequestContext:
     done: bool = False
     "A final response went back."
     on_done: Callable[["RequestContext", Response], None] | None = None
+    offer: Offered | None = None
+    "What the request's own offer has changed, while no answer has accepted it."
     redirect: Callable[["RequestContext", int, Response], bool] | None = None
     "Follows a 3xx from a device; `False` leaves it as the branch's answer."
     branches: dict[int, Branch] = field(default_factory=dict)
     forking: ForkingContext[int] = field(init=False)
     _next_branch: int = 0
-    _timer: asyncio.TimerHandle | None = None
+    _timer: Alarm | None = None
 
     def __post_init__(self) -> None:
         self.forking = ForkingContext(self.upstream.request, to_tag=self.hub.tag())
@@ -117,12 +121,21 @@ class RequestContext:
     ) -> None:
         """A response came over one of the branches."""
         now = self.hub.now()
+        try:
+            response.check()
+        except SipParseError as error:
+            if response.status >= 200:
+                self.on_failure(branch, 502, f"Unreadable answer: {error.reason}")
+            return
         if response.status == 100:
             self.forking.response(branch, response, now=now)
             return
         moved = 300 <= response.status < 400 and self.redirect is not None
         if moved and self.redirect is not None and self.redirect(self, branch, response):
             self._carry_out(self.forking.drop_branch(branch), (), "")
+            return
+        if self.forms_dialog and 200 <= response.status < 300 and not response.to.tag:
+            self.on_failure(branch, 502, "an answer without To tag")
             return
         out = self.hub.forwarder.backward(response, self.request)
         self._carry_out(self.forking.response(branch, out, now=now), legs, peer_ip)
@@ -148,62 +161,73 @@ class RequestContext:
 
     def _forward(self, out: Response, branch: int, legs: Sequence[Leg], peer_ip: str) -> None:
         """Pass a 1xx or 2xx back, with the dialog noted and its media carried."""
-        tag = out.to.tag or ""
+        tag, success = out.to.tag or "", out.status >= 200
         dialog = self.match.dialog if self.match else self._note_dialog(out, branch, tag)
-        if self.forms_dialog and tag and dialog is None:
+        if success and dialog is not None and self.request.method == "INVITE":
+            dialog.ack_cseq = out.cseq.number
+        if self.forms_dialog and self.group is not None:
+            if self.group.ended and self.group.method == "INVITE":
+                if success and dialog is not None:
+                    self._too_late(dialog)
+                return
+            if tag and dialog is None:
+                return
+        try:
+            out_legs = self._carry_media(out, branch, tag, legs, peer_ip)
+        except NoIndex as error:
+            if success:
+                self._refuse_answer(dialog, 480, str(error))
             return
-        out_legs: Legs = ()
-        media = self.group.media if self.group is not None else None
-        if media is not None and is_sdp(out):
-            try:
-                out_legs = self._carry_media(media, out, branch, tag, legs, peer_ip)
-            except NoIndex as error:
-                if out.status >= 200:
-                    self._refuse_answer(dialog, str(error))
-                return
-            except (PeerError, RelayError) as error:
-                self.hub.log.warning("media_refused", call_id=out.call_id, error=str(error))
-                self._refuse_answer(dialog, str(error))
-                return
+        except (PeerError, RelayError) as error:
+            self.hub.log.warning(
+                "media_refused", call_id=out.call_id, error=str(error), limit_by="media"
+            )
+            if success:
+                self._refuse_answer(dialog, 488, str(error))
+            return
         if dialog is not None:
             self._advance(dialog, out)
         self.upstream.respond(out, out_legs)
-        if out.status >= 200:
+        if success:
             self._ended(out)
 
     def _carry_media(
-        self,
-        media: CallMedia,
-        out: Response,
-        branch: int,
-        tag: str,
-        legs: Sequence[Leg],
-        peer_ip: str,
+        self, out: Response, branch: int, tag: str, legs: Sequence[Leg], peer_ip: str
     ) -> Legs:
         """Carry the description of a response to the side the request came from."""
+        media = self.group.media if self.group is not None else None
+        if media is None or not is_sdp(out):
+            return ()
         role = Role.ANSWER if is_sdp(self.request) else Role.OFFER
+        dialog = self.match.dialog if self.match else self._dialog_of(tag)
         from_callee = self.match is None or self.match.from_caller
         sender, receiver = (branch, None) if from_callee else (None, branch)
-        tag = self.match.dialog.callee_tag if self.match else tag
-        final = out.status >= 200
+        tag = dialog.callee_tag if self.match and dialog else tag
+        settles = out.status >= 200 and (
+            self.forms_dialog or (dialog is not None and dialog.state is DialogState.CONFIRMED)
+        )
         body = out.body
-        if final and self.forms_dialog:
+        if settles and self.forms_dialog:
             media.reserve_final(tag)
         media.take(body, branch=sender, tag=tag, role=role, legs=legs, peer_ip=peer_ip)
         carried = media.give(body, branch=receiver, tag=tag, role=role, forming=self.forms_dialog)
         if role is Role.ANSWER:
-            media.join(body, branch=branch, tag=tag, final=final)
-        elif self.forms_dialog and self.group is not None:
-            self.group.dialogs[tag].offered_by_callee = True
+            media.join(body, branch=branch, tag=tag, final=settles)
+            self.offer = None
+        elif dialog is not None and self.request.method == "INVITE":
+            dialog.offer_in_response = True
         out.body = carried.body
         return carried.legs
+
+    def _dialog_of(self, tag: str) -> Dialog | None:
+        return None if self.group is None else self.group.dialogs.get(tag)
 
     def _note_dialog(self, response: Response, branch: int, tag: str) -> Dialog | None:
         """The early or confirmed dialog of this response's To-tag, if it makes one."""
         group = self.group
         if group is None or not tag:
             return None
-        if tag not in group.dialogs and len(group.dialogs) >= MAX_EARLY_DIALOGS:
+        if tag not in group.dialogs and not group.takes_dialogs:
             return None
         dialog = self.hub.dialogs.open(group, tag, branch)
         dialog.note_cseq(response.cseq.number, by_caller=True)
@@ -216,36 +240,65 @@ class RequestContext:
         """Move the dialog on by a response that is passed back."""
         group, success = dialog.group, 200 <= response.status < 300
         if self.match is not None:
-            if success:
+            if success and self.request.method in TARGET_REFRESH:
                 note_target(self.match.receiver, response)
-                dialog.awaiting_ack = dialog.awaiting_ack or self.request.method == "INVITE"
+            if success and self.request.method == "INVITE":
+                self._await_ack(dialog, of_caller=self.match.from_caller)
             return
         if group.progress == "trying" and response.status in (180, 183):
             group.progress = "ringing"
-        if success and dialog.state is DialogState.EARLY:
+        if not success:
+            return
+        if dialog.answered_at is None:
             self.confirm(dialog)
+        elif dialog.state is DialogState.CONFIRMED and group.method == "INVITE":
+            self._await_ack(dialog, of_caller=True)
 
     def confirm(self, dialog: Dialog) -> None:
         """The dialog is answered: its media is settled, and it is remembered."""
         group = dialog.group
-        dialog.state = DialogState.CONFIRMED
-        dialog.awaiting_ack = group.method == "INVITE"
+        if dialog.state is DialogState.EARLY or group.method == "INVITE":
+            dialog.state = DialogState.CONFIRMED
         dialog.answered_at = self.hub.clock.unix()
         group.progress = "up"
+        if group.method == "INVITE":
+            self._await_ack(dialog, of_caller=True)
         if group.media is not None:
             group.media.settle(dialog.branch, dialog.callee_tag)
             self.hub.later(TRANSACTION_LIFE, group.media.release_losers)
         self.hub.on_confirmed(group)
 
-    def _refuse_answer(self, dialog: Dialog | None, why: str) -> None:
+    def _await_ack(self, dialog: Dialog, *, of_caller: bool) -> None:
+        """A 2xx passed; whoever does not acknowledge it in time is gone (13.3.1.4)."""
+        if dialog.ack_due is None:
+            number = dialog.ack_cseq
+            self.hub.later(ACK_PATIENCE, lambda: self._no_ack(dialog, number))
+        dialog.ack_due = of_caller
+
+    def _no_ack(self, dialog: Dialog, number: int) -> None:
+        if dialog.ack_due is not None and dialog.ack_cseq == number:
+            self.hub.endings.end_dialog(dialog, "no ACK came")
+
+    def _too_late(self, dialog: Dialog) -> None:
+        """An answer to a call that is no more: it is acknowledged and ended."""
+        self.hub.endings.hang_up_callee(dialog, "the call was over")
+        if not self.done:
+            self.answer(487)
+
+    def _refuse_answer(self, dialog: Dialog | None, status: int, why: str) -> None:
         """An answer whose media cannot be carried: that call ends, cleanly, on both sides."""
-        if self.match is None:
+        if self.match is not None:
+            dialog = self.match.dialog
+            dialog.ack_due = self.match.from_caller
+            self.refuse(status, why)
+            self.hub.endings.end_dialog(dialog, why)
+            return
+        if dialog is not None:
+            self.hub.endings.hang_up_callee(dialog, why)
+        if not self.done:
             for branch in self.branches.values():
                 branch.cancel()
-            if dialog is not None:
-                dialog.state = DialogState.CONFIRMED
-                self.hub.endings.hang_up_callee(dialog, why)
-        self.refuse(480, why)
+            self.refuse(status, why)
 
     def _ended(self, response: Response) -> None:
         """A final response went back."""
@@ -254,8 +307,12 @@ class RequestContext:
         self.done = True
         if self._timer is not None:
             self._timer.cancel()
-        if self.forms_dialog and response.status >= 300 and self.group is not None:
-            self.hub.endings.forget(self.group, f"{response.status} {response.reason}")
+        if self.forms_dialog and self.group is not None:
+            self.group.pending = False
+            if response.status >= 300 or self.group.is_over:
+                self.hub.endings.forget(self.group, f"{response.status} {response.reason}")
+        if self.offer is not None and response.status >= 300:
+            self.offer.take_back()
         if self.on_done is not None:
             self.on_done(self, response)
 

@@ -8,7 +8,7 @@ callee answered it.
 
 import enum
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from federation.model.address import Endpoint
 from federation.model.clocks import Monotonic, UnixTime
@@ -17,6 +17,8 @@ from node.edge.media import CallMedia
 from node.sip.flow import Flow
 
 DIALOG_METHODS = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+MAX_DIALOGS = 32
+"To-tags one request may be answered with; further ones are not passed on."
 
 
 @dataclass(slots=True)
@@ -79,10 +81,12 @@ class Dialog:
     state: DialogState = DialogState.EARLY
     caller_cseq: int = 0
     callee_cseq: int = 0
-    awaiting_ack: bool = False
-    "A 2xx to an INVITE passed and its ACK has not come by."
-    offered_by_callee: bool = False
-    "The callee made the offer (late offer): the answer comes with PRACK or ACK."
+    ack_due: bool | None = None
+    "Whose ACK to a 2xx has not come by: the caller's (`True`) or the callee's (`False`)."
+    ack_cseq: int = 0
+    "CSeq of the INVITE whose 2xx came last: its ACK has the same."
+    offer_in_response: bool = False
+    "The open offer came in a response (late offer): its answer comes with PRACK or ACK."
     answered_at: UnixTime | None = None
 
     def side(self, *, of_caller: bool) -> Side:
@@ -97,7 +101,7 @@ class Dialog:
             self.callee_cseq = max(self.callee_cseq, number)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class DialogSet:
     """Everything that one dialog-forming request opened."""
 
@@ -120,6 +124,8 @@ class DialogSet:
     progress: str = "trying"
     "trying, ringing or up: for people."
     ended: bool = False
+    pending: bool = False
+    "The dialog-forming request has no final answer yet."
     abort: Callable[[], None] | None = None
     "Ends the dialog-forming request while it is unanswered."
     peer: NodeId | None = None
@@ -129,11 +135,33 @@ class DialogSet:
 
     @property
     def confirmed(self) -> Dialog | None:
-        """The first confirmed dialog, if one is."""
+        """The first dialog that was confirmed, even if it is ending."""
         for dialog in self.dialogs.values():
-            if dialog.state is not DialogState.EARLY:
+            if dialog.answered_at is not None:
                 return dialog
         return None
+
+    def without_call(self, new_id: int, dialog: "Dialog") -> "DialogSet":
+        """The subscriptions that go on in `dialog` when the call in it is over."""
+        group = replace(
+            self, id=new_id, method="SUBSCRIBE", media=None, dialogs={}, ended=False, abort=None
+        )
+        group.dialogs[dialog.callee_tag] = replace(
+            dialog, group=group, state=DialogState.CONFIRMED, ack_due=None
+        )
+        return group
+
+    @property
+    def takes_dialogs(self) -> bool:
+        """Whether a further To-tag may make a dialog."""
+        return len(self.dialogs) < MAX_DIALOGS
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it can go on: answered, and no dialog is up."""
+        return not self.pending and not any(
+            dialog.state is DialogState.CONFIRMED for dialog in self.dialogs.values()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,17 +183,21 @@ class Match:
 
 
 class DialogTable:
-    """Every dialog set of the node, by Call-ID and caller's tag."""
+    """Every dialog set of the node, by Call-ID and caller's tag.
+
+    A request that comes round to this node again (a spiral, RFC 3261 16.3) opens a second set with
+    the same Call-ID and tag; which of them a later request is for, its sender tells.
+    """
 
     def __init__(self) -> None:
-        self._sets: dict[tuple[str, str], DialogSet] = {}
+        self._sets: dict[tuple[str, str], list[DialogSet]] = {}
         self._next_id = 1
 
     def __len__(self) -> int:
-        return len(self._sets)
+        return sum(map(len, self._sets.values()))
 
     def __iter__(self) -> Iterator[DialogSet]:
-        return iter(list(self._sets.values()))
+        return iter([group for groups in self._sets.values() for group in groups])
 
     def new_id(self) -> int:
         """A fresh `DialogSet.id`."""
@@ -173,36 +205,39 @@ class DialogTable:
         return self._next_id - 1
 
     def add(self, group: DialogSet) -> None:
-        """Keep a set; a later one with the same Call-ID and tag takes its place."""
-        self._sets[(group.call_id, group.caller_tag)] = group
+        """Keep a set until it is removed."""
+        self._sets.setdefault((group.call_id, group.caller_tag), []).append(group)
 
     def remove(self, group: DialogSet) -> None:
         """Forget a set and all its dialogs."""
         key = (group.call_id, group.caller_tag)
-        if self._sets.get(key) is group:
-            del self._sets[key]
+        groups = self._sets.get(key, [])
+        if group in groups:
+            groups.remove(group)
+        if not groups:
+            self._sets.pop(key, None)
 
-    def get(self, call_id: str, caller_tag: str) -> DialogSet | None:
-        """The set that this caller's dialog-forming request opened."""
-        return self._sets.get((call_id, caller_tag))
-
-    def find(self, call_id: str, from_tag: str, to_tag: str) -> Match | None:
-        """The dialog of an in-dialog request with these tags.
+    def find(
+        self, call_id: str, from_tag: str, to_tag: str, sent_by: Callable[[Side], bool]
+    ) -> Match | None:
+        """The dialog of a request with these tags; `sent_by` says which side may have sent it.
 
         A callee's request may overtake the response that carries its tag (RFC 6665 4.1.4 for
         NOTIFY); then the set has exactly one branch it can have come from, and the dialog is
         made here.
         """
-        group = self._sets.get((call_id, from_tag))
-        if group is not None and (dialog := group.dialogs.get(to_tag)) is not None:
-            return Match(dialog, from_caller=True)
-        group = self._sets.get((call_id, to_tag))
-        if group is None:
-            return None
-        if (dialog := group.dialogs.get(from_tag)) is not None:
-            return Match(dialog, from_caller=False)
-        if group.method != "INVITE" and len(group.by_branch) == 1 and from_tag:
-            return Match(self.open(group, from_tag, next(iter(group.by_branch))), from_caller=False)
+        for group in self._sets.get((call_id, from_tag), ()):
+            dialog = group.dialogs.get(to_tag)
+            if dialog is not None and sent_by(group.caller):
+                return Match(dialog, from_caller=True)
+        for group in self._sets.get((call_id, to_tag), ()):
+            dialog = group.dialogs.get(from_tag)
+            if dialog is not None and sent_by(dialog.callee):
+                return Match(dialog, from_caller=False)
+            if dialog is None and from_tag and group.method != "INVITE":
+                branches = [*group.by_branch.items()]
+                if len(branches) == 1 and sent_by(branches[0][1][0]) and group.takes_dialogs:
+                    return Match(self.open(group, from_tag, branches[0][0]), from_caller=False)
         return None
 
     def open(self, group: DialogSet, callee_tag: str, branch: int) -> Dialog:

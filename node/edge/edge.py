@@ -11,11 +11,11 @@ from node.edge.branches import MeshBranch, PhoneClients
 from node.edge.branching import BranchMaker
 from node.edge.calls import Calls
 from node.edge.context import RequestContext
-from node.edge.dialog import DialogSet, DialogState, DialogTable, NodeSide, PhoneSide
+from node.edge.dialog import DialogSet, DialogTable, NodeSide, PhoneSide
 from node.edge.echo import EchoService
 from node.edge.ending import Endings
 from node.edge.forward import Forwarder
-from node.edge.hub import Hub, NodeLinks, Relay, Wires
+from node.edge.hub import Alarm, Hub, NodeLinks, Relay, Wires
 from node.edge.inbound import Inbound
 from node.edge.indialog import InDialog
 from node.edge.ingress import Ingress
@@ -149,15 +149,14 @@ class Edge:
         )
         self.inbound = Inbound(hub, self._calls, in_dialog, parts.voucher, pending)
         self._watch = Watch(hub)
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Alarm | None = None
         self._timer_due: Monotonic | None = None
-        self._tick: asyncio.TimerHandle | None = None
 
     # Life
 
     def start(self, stored: Mapping[str, bytes]) -> None:
         """Begin; calls that a crash left open (`stored`) are ended."""
-        self._tick = self._hub.later(INTERVAL, self._on_tick)
+        self._hub.later(INTERVAL, self._on_tick)
         for row_id, data in stored.items():
             self._parts.dialogs.remove(row_id)
             try:
@@ -183,13 +182,7 @@ class Edge:
 
     async def close(self) -> None:
         """Stop timers and tasks."""
-        for timer in (self._timer, self._tick):
-            if timer is not None:
-                timer.cancel()
-        tasks = list(self._hub.tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._hub.close()
 
     # From the transports
 
@@ -295,29 +288,27 @@ class Edge:
                     self._clients.forget(ClientKey(key))
                     self._contexts.pop(ServerKey(key), None)
                 case Malformed(flow=flow, reason=reason):
-                    self._hub.log.debug("malformed", source=str(flow.remote), reason=reason)
+                    self._hub.log.debug("malformed", reason=reason, limit_by=flow.remote.host)
                 case StrayResponse():
                     pass  # its transaction is gone; anchored calls have no stateless way on
         self._arm()
 
     def _arm(self) -> None:
         due = self._hub.layer.next_timer()
-        if due == self._timer_due:
-            return
+        if due is None or (self._timer_due is not None and self._timer_due <= due):
+            return  # a timer that fires early finds nothing to do, and is set again then
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
         self._timer_due = due
-        if due is not None:
-            delay = max(0.0, due - self._hub.now())
-            self._timer = self._hub.later(delay + 0.001, self._on_timer)
+        delay = max(0.0, due - self._hub.now())
+        self._timer = self._hub.later(delay + 0.001, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = self._timer_due = None
         self._carry_out(self._hub.layer.handle_timer(now=self._hub.now()))
 
     def _on_tick(self) -> None:
-        self._tick = self._hub.later(INTERVAL, self._on_tick)
+        self._hub.later(INTERVAL, self._on_tick)
         self._watch.look()
         self._registrations.sweep()
 
@@ -331,7 +322,7 @@ class Edge:
         if group.method != "INVITE":
             return
         self._echo.forget(group.id)
-        answered = [d for d in group.dialogs.values() if d.state is not DialogState.EARLY]
+        answered = [d for d in group.dialogs.values() if d.answered_at is not None]
         if answered:
             self._parts.dialogs.remove(str(group.id))
         status = 200 if answered else _status_in(reason)

@@ -48,34 +48,52 @@ class Endings:
         """End a set from the middle; `spare` names a node that knows already."""
         if group.ended:
             return
-        if group.abort is not None and group.confirmed is None:
+        if group.abort is not None and group.pending:
             group.abort()
         for dialog in group.dialogs.values():
             if dialog.state is DialogState.CONFIRMED:
-                self._end_dialog(dialog, reason, spare)
+                self._end(dialog, reason, spare)
         self.forget(group, reason)
 
+    def end_dialog(self, dialog: Dialog, reason: str, *, spare: NodeId | None = None) -> None:
+        """End one dialog of a set from the middle, and the set with its last one."""
+        if dialog.state is DialogState.CONFIRMED and not dialog.group.ended:
+            self._end(dialog, reason, spare)
+            if dialog.group.is_over:
+                self.forget(dialog.group, reason)
+
     def hang_up_callee(self, dialog: Dialog, reason: str) -> None:
-        """End one answer that is not passed on: its ACK, then BYE, to the callee alone."""
+        """End one answer that is not passed on: its ACK, then BYE, to the callee alone.
+
+        For each repetition of the answer there is one more ACK, but no second BYE.
+        """
+        is_new = dialog.state is not DialogState.ENDING
+        dialog.state = DialogState.ENDING
         match dialog.callee:
             case PhoneSide() as phone:
-                self._ack(dialog, phone)
-                self._bye(dialog, phone, to_caller=False, reason=reason)
-            case NodeSide(node=node):
+                self._ack(dialog, phone, to_caller=False)
+                if is_new:
+                    self._bye(dialog, phone, to_caller=False, reason=reason)
+            case NodeSide(node=node) if is_new:
                 self._bye_frame(dialog, node, node_is_caller=False, reason=reason)
-        dialog.state = DialogState.ENDING
 
-    def _end_dialog(self, dialog: Dialog, reason: str, spare: NodeId | None) -> None:
+    def _end(self, dialog: Dialog, reason: str, spare: NodeId | None) -> None:
         dialog.state = DialogState.ENDING
+        if dialog.group.method != "INVITE":
+            return  # a subscription has no request that ends it from its middle
         for of_caller in (True, False):
             match dialog.side(of_caller=of_caller):
                 case PhoneSide() as phone:
+                    if dialog.ack_due is not None and dialog.ack_due is not of_caller:
+                        # It still repeats its 2xx, and may take no BYE before the ACK.
+                        self._ack(dialog, phone, to_caller=of_caller)
                     self._bye(dialog, phone, to_caller=of_caller, reason=reason)
                 case NodeSide(node=node) if node != spare:
                     self._bye_frame(dialog, node, node_is_caller=of_caller, reason=reason)
 
-    def _ack(self, dialog: Dialog, phone: PhoneSide) -> None:
-        request = self._compose("ACK", dialog, phone, to_caller=False, number=dialog.caller_cseq)
+    def _ack(self, dialog: Dialog, phone: PhoneSide, *, to_caller: bool) -> None:
+        number = dialog.ack_cseq
+        request = self._compose("ACK", dialog, phone, to_caller=to_caller, number=number)
         if request is not None:
             self.hub.forwarder.push_via(request, phone)
             self.hub.send_stateless(request, phone.flow)

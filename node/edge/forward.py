@@ -8,14 +8,16 @@ from federation.model.identity import NodeId
 from node.edge.dialog import NodeSide, PhoneSide, ServiceSide, Side
 from node.edge.token import MESH_SIDE, PHONE_SIDE, RouteTokens
 from node.names import OwnNames
+from node.sip.errors import SipParseError
 from node.sip.flow import Flow
 from node.sip.headers import NameAddr
 from node.sip.message import Request, Response
 
 MAX_FORWARDS = 70
+MAX_BREADTH = 60
+"Branches a request may have in all, where it names no fewer (RFC 5393 5.3.3)."
 BRANCH_COOKIE = "z9hG4bK"
 _BRANCH_BYTES = 12
-OWN_REALM_HEADERS = ("Proxy-Authorization", "Authorization")
 UNTRUSTED_IDENTITY = ("P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID")
 
 
@@ -82,9 +84,47 @@ class Forwarder:
         if outward is not None and outward != inward:
             request.prepend("Record-Route", f"<{outward}>")
 
-    def push_via(self, request: Request, receiver: Side) -> None:
-        """Add our Via with a fresh branch."""
-        request.prepend("Via", self.via(receiver, self.new_branch()))
+    def push_via(self, request: Request, receiver: Side, mark: str = "") -> None:
+        """Add our Via with a fresh branch, and the `loop_mark` of what came where it could loop."""
+        request.prepend("Via", self.via(receiver, self.new_branch() + mark))
+
+    def loop_mark(self, request: Request) -> str:
+        """What tells a loop from a spiral (16.3 step 4, RFC 5393 4.2).
+
+        The Request-URI is the one that came: retargeted since, the same request may pass again.
+        """
+        parts = (
+            request.raw_uri,
+            request.from_.tag or "",
+            request.to.tag or "",
+            request.call_id,
+            str(request.cseq.number),
+            *request.values("Proxy-Require"),
+        )
+        return "." + self._tokens.digest("\0".join(parts))
+
+    def is_looped(self, request: Request) -> bool:
+        """Whether this node passed this very request on before."""
+        vias = request.values("Via")
+        if len(vias) < 2:
+            return False
+        mark = self.loop_mark(request)
+        return any((via.branch or "").endswith(mark) for via in request.vias[1:])
+
+    def breadths(self, request: Request, count: int) -> list[int | None]:
+        """The Max-Breadth of each of `count` copies (RFC 5393 5.3); `None`: none is needed.
+
+        Raises:
+            SipParseError: 440, the request may not be forked as widely.
+        """
+        text = request.get("Max-Breadth")
+        if count == 1 and text is None:
+            return [None]
+        breadth = MAX_BREADTH if text is None else min(MAX_BREADTH, _number(text))
+        if breadth < count:
+            raise SipParseError(440, "Max-Breadth Exceeded")
+        share, rest = divmod(breadth, count)
+        return [share + (index < rest) for index in range(count)]
 
     def via(self, receiver: Side, branch: str) -> str:
         """Our Via value towards one side."""
@@ -112,7 +152,10 @@ class Forwarder:
 
         The callee was shown another From; here the caller's own comes back.
         """
-        return response.returned_to(request)
+        returned = response.returned_to(request)
+        for name in UNTRUSTED_IDENTITY:
+            returned.remove(name)
+        return returned
 
     def _route_uri(self, side: Side, call_id: str) -> str | None:
         match side:
@@ -131,6 +174,12 @@ class Forwarder:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise SipParseError(400, "Max-Breadth is no number")
+    return int(text)
 
 
 def without_tag(value: NameAddr) -> str:

@@ -76,12 +76,38 @@ class Endings(Protocol):
     def hang_up_callee(self, dialog: Dialog, reason: str) -> None:
         """End an answer that is not passed on."""
 
+    def end_dialog(self, dialog: Dialog, reason: str, *, spare: NodeId | None = None) -> None:
+        """End one dialog of a set from the middle, and the set with its last one."""
+
 
 class Relay(Protocol):
     """Opens relay sessions."""
 
     def session(self, label: str) -> RelaySession:
         """Begin a session; raises `NoCapacity`."""
+
+
+class Alarm:
+    """A timer that its hub cancels when the edge closes."""
+
+    __slots__ = ("_action", "_alarms", "handle")
+
+    def __init__(self, action: Callable[[], None], alarms: "set[Alarm]") -> None:
+        self._action = action
+        self._alarms = alarms
+        self.handle: asyncio.TimerHandle | None = None
+        alarms.add(self)
+
+    def ring(self) -> None:
+        """The time has come."""
+        self._alarms.discard(self)
+        self._action()
+
+    def cancel(self) -> None:
+        """Let it not ring; a second time, or afterwards, nothing happens."""
+        self._alarms.discard(self)
+        if self.handle is not None:
+            self.handle.cancel()
 
 
 @dataclass(slots=True)
@@ -104,6 +130,7 @@ class Hub:
     on_confirmed: Callable[[DialogSet], None] = lambda group: None
     "Told when a set has its first confirmed dialog."
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    alarms: "set[Alarm]" = field(default_factory=set)
     log: Any = field(default_factory=lambda: structlog.get_logger("edge"))
 
     def now(self) -> Monotonic:
@@ -117,9 +144,20 @@ class Hub:
         task.add_done_callback(self._ended)
         return task
 
-    def later(self, delay: float, action: Callable[[], None]) -> asyncio.TimerHandle:
-        """Call `action` in `delay` seconds."""
-        return asyncio.get_running_loop().call_later(delay, action)
+    def later(self, delay: float, action: Callable[[], None]) -> Alarm:
+        """Call `action` in `delay` seconds, unless the edge closes before."""
+        alarm = Alarm(action, self.alarms)
+        alarm.handle = asyncio.get_running_loop().call_later(delay, alarm.ring)
+        return alarm
+
+    async def close(self) -> None:
+        """End every timer and task."""
+        for alarm in list(self.alarms):
+            alarm.cancel()
+        tasks = list(self.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self.tasks.discard(task)

@@ -12,7 +12,7 @@ from federation.statement import Statement
 from node.edge.branches import MeshBranch
 from node.edge.calls import Calls
 from node.edge.context import RequestContext
-from node.edge.dialog import DialogState, Match, NodeSide
+from node.edge.dialog import Match, NodeSide, Side
 from node.edge.hub import Hub, MeshUpstream
 from node.edge.indialog import InDialog
 from node.edge.replies import reply
@@ -47,7 +47,10 @@ class Inbound:
             self.hub.forwarder.strip_own_routes(request)
             if request.to.tag is not None:
                 self._inside(upstream, txn)
+            elif self.hub.forwarder.is_looped(request):
+                upstream.respond(reply(self.hub, request, 482))
             else:
+                request.remove("Route")
                 self._outside(upstream, txn)
         except SipParseError as error:
             upstream.respond(reply(self.hub, request, error.status, error.reason))
@@ -89,6 +92,9 @@ class Inbound:
         if message is None:
             return
         try:
+            message.check()
+            if message.max_forwards == 0:
+                return
             self.hub.forwarder.strip_own_routes(message)
             match = self._match(message, peer)
         except SipParseError:
@@ -104,35 +110,42 @@ class Inbound:
 
     def on_bye(self, peer: NodeId, bye: Bye) -> bool:
         """The other node ends a dialog from its middle; only that dialog's node may."""
-        match = self.hub.dialogs.find(bye.call_id, bye.sender_tag, bye.receiver_tag)
-        if match is None or not isinstance(match.sender, NodeSide) or match.sender.node != peer:
+        match = self.hub.dialogs.find(
+            bye.call_id, bye.sender_tag, bye.receiver_tag, lambda side: _is_at(side, peer)
+        )
+        if match is None:
             return False
-        if match.dialog.state is DialogState.CONFIRMED:
-            self.hub.endings.hang_up(match.dialog.group, bye.reason or "ended", spare=peer)
+        self.hub.endings.end_dialog(match.dialog, bye.reason or "ended", spare=peer)
         return True
 
     def on_link_up(self, peer: NodeId, hello: Hello) -> None:
         """A link is ready."""
-        self.hub.log.info("link_up", peer=peer.text[:12], software=hello.software)
+        name = peer.text[:12]
+        self.hub.log.info("link_up", peer=name, software=hello.software, limit_by=name)
         self.link_changed()
 
     def on_link_down(self, peer: NodeId) -> None:
         """The last link to a node is gone; its calls go on, for media needs none."""
-        self.hub.log.info("link_down", peer=peer.text[:12])
+        self.hub.log.info("link_down", peer=peer.text[:12], limit_by=peer.text[:12])
         self.link_changed()
 
     def _match(self, request: Request, peer: NodeId) -> Match | None:
-        match = self.hub.dialogs.find(
-            request.call_id, request.from_.tag or "", request.to.tag or ""
+        return self.hub.dialogs.find(
+            request.call_id,
+            request.from_.tag or "",
+            request.to.tag or "",
+            lambda side: _is_at(side, peer),
         )
-        if match is None or not isinstance(match.sender, NodeSide) or match.sender.node != peer:
-            return None
-        return match
 
     def _read(self, frame: MeshRequest, peer: NodeId) -> Request | None:
         try:
             message = parse_message(frame.sip)
         except SipParseError as error:
-            self.hub.log.info("unreadable_request", peer=peer.text[:12], reason=error.reason)
+            name = peer.text[:12]
+            self.hub.log.info("unreadable_request", reason=error.reason, limit_by=name)
             return None
         return None if isinstance(message, Response) else message
+
+
+def _is_at(side: Side, peer: NodeId) -> bool:
+    return isinstance(side, NodeSide) and side.node == peer

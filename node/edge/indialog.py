@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from federation.messages import Leg, Legs
 from federation.messages import Request as MeshRequest
+from federation.model.clocks import Monotonic
 from federation.model.errors import PeerError
 from media_relay.errors import RelayError
 from node.edge.branches import (
@@ -15,11 +16,11 @@ from node.edge.branches import (
     PhoneBranch,
     PhoneClients,
 )
-from node.edge.context import RequestContext
-from node.edge.dialog import DialogState, Match, NodeSide, PhoneSide, ServiceSide
+from node.edge.context import TARGET_REFRESH, RequestContext
+from node.edge.dialog import DialogSet, DialogState, Match, NodeSide, PhoneSide, ServiceSide
 from node.edge.echo import EchoService
 from node.edge.hub import Hub, Upstream
-from node.edge.media import CallMedia, Role
+from node.edge.media import CallMedia, Offered, Role
 from node.edge.replies import is_sdp, note_target
 from node.edge.transfer import make_refer_to_reachable
 from node.sip.binding import Binding
@@ -31,7 +32,12 @@ OVERTAKEN = 0.5
 "Seconds a request from a node waits for what it overtook: each travels on its own stream."
 MAX_HELD = 32
 "Requests of one side of a dialog that wait at a time; further ones pass at once."
-TARGET_REFRESH = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY"})
+SUBSCRIPTION_MARGIN = 60.0
+"Seconds a subscription's dialog is kept beyond its time."
+DEFAULT_SUBSCRIPTION = 3600.0
+MAX_SUBSCRIPTION = 86_400.0
+"Seconds after which a subscription that nobody refreshed is forgotten, whatever was agreed."
+REFER_LIFE = 300.0
 
 
 @dataclass(slots=True)
@@ -65,7 +71,7 @@ class InDialog:
         """Whether an ACK, or a request of a lower CSeq, must be on its way still."""
         dialog = match.dialog
         last = dialog.caller_cseq if match.from_caller else dialog.callee_cseq
-        if dialog.awaiting_ack and match.from_caller:
+        if dialog.ack_due is match.from_caller:
             return True
         return 0 < last < number - 1
 
@@ -132,11 +138,14 @@ class InDialog:
         if request.method == "REFER" and isinstance(match.sender, PhoneSide):
             make_refer_to_reachable(copy, self.hub.dialogs, self.hub.node)
         out_legs: Legs = ()
-        if is_sdp(request) and dialog.group.media is not None:
+        media = dialog.group.media
+        if is_sdp(request) and media is not None:
             role = Role.OFFER
-            if request.method == "PRACK" and dialog.offered_by_callee:
-                role, dialog.offered_by_callee = Role.ANSWER, False
-            copy.body, out_legs = self._carry(dialog.group.media, request, match, role, legs)
+            if request.method == "PRACK" and dialog.offer_in_response:
+                role, dialog.offer_in_response = Role.ANSWER, False
+            else:
+                context.offer = Offered(media, *_ends(match))
+            copy.body, out_legs = self._carry(media, request, match, role, legs)
         match match.receiver:
             case PhoneSide() as phone:
                 flow = self.flow_to(phone)
@@ -171,7 +180,7 @@ class InDialog:
     ) -> tuple[bytes, Legs]:
         """Carry a request's description to the other side of its dialog."""
         dialog = match.dialog
-        sender, receiver = (None, dialog.branch) if match.from_caller else (dialog.branch, None)
+        sender, receiver = _ends(match)
         tag = dialog.callee_tag
         media.take(
             request.body,
@@ -185,7 +194,8 @@ class InDialog:
         forming = role is Role.ANSWER
         carried = media.give(request.body, branch=receiver, tag=tag, role=role, forming=forming)
         if role is Role.ANSWER:
-            media.join(request.body, branch=dialog.branch, tag=tag, final=True)
+            settles = dialog.state is DialogState.CONFIRMED
+            media.join(request.body, branch=dialog.branch, tag=tag, final=settles)
         return carried.body, carried.legs
 
     def _show_other(self, copy: Request, match: Match) -> None:
@@ -211,9 +221,9 @@ class InDialog:
     def ack(self, request: Request, match: Match, legs: Sequence[Leg], peer_ip: str) -> None:
         """Pass the ACK to a 2xx on, and let what overtook it follow."""
         dialog = match.dialog
-        if not match.from_caller and dialog.callee_tag != request.from_.tag:
-            return
-        dialog.awaiting_ack = False
+        if dialog.ack_due is match.from_caller and request.cseq.number == dialog.ack_cseq:
+            dialog.ack_due = None
+        dialog.offer_in_response = False
         copy = self.hub.forwarder.onward(request, drop_identity=True)
         self._show_other(copy, match)
         out_legs: Legs = ()
@@ -248,18 +258,56 @@ class InDialog:
         match, request = context.match, context.request
         if match is None:
             return
-        group = match.dialog.group
-        ended = request.method == "BYE" or (
-            response.status == 481 and request.method in ("INVITE", "UPDATE")
-        )
-        if request.method == "NOTIFY" and group.method != "INVITE":
-            state = (request.get("Subscription-State") or "").partition(";")[0].strip().lower()
-            ended = state == "terminated"
+        group, now = match.dialog.group, self.hub.now()
+        note_subscription(group, request, response, now)
+        ended = _ends_subscription(request, response)
+        if group.method == "INVITE":
+            ended = request.method == "BYE" or (
+                response.status == 481 and request.method in ("INVITE", "UPDATE")
+            )
         if not ended:
             return
         match.dialog.state = DialogState.ENDING
-        if not any(d.state is DialogState.CONFIRMED for d in group.dialogs.values()):
+        if group.is_over and not group.ended:
             self.hub.endings.forget(group, "hung up")
+            if group.method == "INVITE" and group.expires is not None and group.expires > now:
+                # A subscription in the call's dialog outlives the call (RFC 5057 4.2).
+                self.hub.dialogs.add(group.without_call(self.hub.dialogs.new_id(), match.dialog))
+
+
+def note_subscription(
+    group: DialogSet, request: Request, response: Response, now: Monotonic
+) -> None:
+    """Keep in mind how long a dialog of SUBSCRIBE or REFER lasts (RFC 6665 4.1.2, RFC 3515)."""
+    if request.method == "NOTIFY" and _ends_subscription(request, response):
+        if group.method == "INVITE":
+            group.expires = None
+    elif 200 <= response.status < 300 and request.method in ("SUBSCRIBE", "REFER"):
+        life = REFER_LIFE
+        if request.method == "SUBSCRIBE":
+            asked = seconds_in(request, DEFAULT_SUBSCRIPTION)
+            life = min(seconds_in(response, asked), MAX_SUBSCRIPTION) + SUBSCRIPTION_MARGIN
+        group.expires = Monotonic(now + life)
+
+
+def seconds_in(message: Request | Response, default: float) -> float:
+    """The Expires of a message."""
+    text = message.get("Expires") or ""
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else default
+
+
+def _ends_subscription(request: Request, response: Response) -> bool:
+    """Whether this exchange is a subscription's last."""
+    if request.method == "NOTIFY":
+        state = (request.get("Subscription-State") or "").partition(";")[0].strip().lower()
+        return state == "terminated" or response.status == 481
+    return request.method == "SUBSCRIBE" and response.status == 481
+
+
+def _ends(match: Match) -> tuple[int | None, int | None]:
+    """The ends of the media that a request comes from and goes to."""
+    branch = match.dialog.branch
+    return (None, branch) if match.from_caller else (branch, None)
 
 
 def _is_device(binding: Binding, phone: PhoneSide) -> bool:

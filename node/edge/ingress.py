@@ -12,7 +12,7 @@ from node.accounts.book import AccountBook
 from node.accounts.identify import appearance_of
 from node.edge.calls import Calls
 from node.edge.context import RequestContext
-from node.edge.dialog import DialogTable, Match, PhoneSide
+from node.edge.dialog import DialogTable, Match, PhoneSide, Side
 from node.edge.hub import Hub, PhoneUpstream
 from node.edge.identity import is_anonymous
 from node.edge.indialog import InDialog
@@ -46,7 +46,8 @@ class Ingress:
 
     def request(self, arrived: RequestArrived) -> None:
         """A new request, neither ACK nor CANCEL."""
-        request, flow = arrived.request, arrived.flow
+        # The transaction layer answers from its own copy: here Route and credentials are taken off.
+        request, flow = arrived.request.copy(), arrived.flow
         upstream = PhoneUpstream(self.hub, arrived.key, request, flow)
         try:
             refusal = self._refusal(request)
@@ -86,8 +87,11 @@ class Ingress:
             return reply(self.hub, request, 420, Unsupported=", ".join(required))
         self.hub.forwarder.repair_strict_route(request)
         self.hub.forwarder.strip_own_routes(request)
-        if request.uri.scheme not in ("sip", "sips", "tel") and request.to.tag is None:
-            return reply(self.hub, request, 416)
+        if request.to.tag is None:
+            if request.uri.scheme not in ("sip", "sips", "tel"):
+                return reply(self.hub, request, 416)
+            if self.hub.forwarder.is_looped(request):
+                return reply(self.hub, request, 482)
         return None
 
     def _is_for_us(self, request: Request) -> bool:
@@ -113,6 +117,8 @@ class Ingress:
             self._decline(upstream, reply(self.hub, request, 481))
             return
         strip_credentials(request, Role.PROXY)
+        if request.method == "INVITE":
+            upstream.respond(reply(self.hub, request, 100))
         context = self.in_dialog.request(upstream, match)
         self._watch_cancel(upstream.key, context)
 
@@ -120,6 +126,9 @@ class Ingress:
         """The ACK to a 2xx; anything else is dropped, for nothing answers an ACK."""
         request = arrived.request
         try:
+            request.check()
+            if request.max_forwards == 0:
+                return
             self.hub.forwarder.repair_strict_route(request)
             self.hub.forwarder.strip_own_routes(request)
             match = find_from_phone(self.hub.dialogs, request, arrived.flow)
@@ -152,6 +161,7 @@ class Ingress:
             )
             return
         strip_credentials(request, Role.PROXY)
+        request.remove("Route")  # the way leads where this node finds the target, nowhere else
         server = self._server_of(request, flow)
         side = PhoneSide(flow, account.login, server)
         if request.method == "INVITE":
@@ -196,12 +206,13 @@ class Ingress:
 def find_from_phone(dialogs: DialogTable, request: Request, flow: Flow) -> Match | None:
     """The dialog of a request, if it comes from the device that is in it (or from its IP)."""
     from_tag, to_tag = request.from_.tag or "", request.to.tag or ""
-    match = dialogs.find(request.call_id, from_tag, to_tag)
-    if match is None or not isinstance(match.sender, PhoneSide):
-        return None
-    side = match.sender
-    if flow != side.flow:
-        if flow.remote.host != side.flow.remote.host:
-            return None
-        side.flow = flow
+
+    def sent_by(side: Side) -> bool:
+        return isinstance(side, PhoneSide) and (
+            side.flow == flow or side.flow.remote.host == flow.remote.host
+        )
+
+    match = dialogs.find(request.call_id, from_tag, to_tag, sent_by)
+    if match is not None and isinstance(match.sender, PhoneSide):
+        match.sender.flow = flow
     return match

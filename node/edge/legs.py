@@ -5,6 +5,8 @@ the index it took and a secret. Both together give the keys. A leg belongs to (T
 and is made once: later offers repeat nil for lines that have theirs.
 """
 
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from federation.messages import LegAddress, LegAnswer, LegOffer
@@ -36,6 +38,10 @@ class _Installed:
     leg_id: int
     answer: LegAnswer | None
     "What we answered with, to be repeated in later responses of this To-tag."
+
+
+LegMark = tuple[dict[tuple[str, int], LegOffer], dict[tuple[str, int], LegOffer]]
+"What a `LegEnd` had offered and been offered at one moment."
 
 
 class LegEnd:
@@ -176,6 +182,25 @@ class LegEnd:
         else:
             raise NoIndex("every leg of the offered block is taken")
 
+    def mark(self) -> LegMark:
+        """What was offered so far, for `take_back`."""
+        return dict(self._ours), dict(self._theirs)
+
+    def take_back(self, mark: LegMark) -> None:
+        """Free what an offer brought that was refused."""
+        ours, theirs = mark
+        installed = {leg.leg_id for leg in self._legs.values()}
+        for key, offer in self._ours.items():
+            if ours.get(key) != offer:
+                self._free_block(offer, installed)
+        self._ours, self._theirs = dict(ours), dict(theirs)
+
+    def keep_only(self, tag: str, lines: Iterable[int]) -> None:
+        """Free this To-tag's legs of all other m= lines."""
+        kept = set(lines)
+        for key in [key for key in self._legs if key[0] == tag and key[1] not in kept]:
+            self._session.free_leg(self._legs.pop(key).leg_id)
+
     def release_all_but(self, tag: str) -> None:
         """Free the legs of other To-tags and the ids of the block that nobody took."""
         kept = {self._legs[key].leg_id for key in self._legs if key[0] == tag}
@@ -184,18 +209,20 @@ class LegEnd:
                 self._session.free_leg(installed.leg_id)
         self._legs = {key: leg for key, leg in self._legs.items() if key[0] == tag}
         for offer in self._ours.values():
-            for leg_id in range(offer.first_id, offer.first_id + offer.count):
-                if leg_id not in kept:
-                    self._session.free_leg(leg_id)
+            self._free_block(offer, kept)
         self._ours.clear()
+
+    def _free_block(self, offer: LegOffer, kept: AbstractSet[int]) -> None:
+        for leg_id in range(offer.first_id, offer.first_id + offer.count):
+            if leg_id not in kept:
+                self._session.free_leg(leg_id)
 
     def close(self) -> None:
         """Free everything of this end."""
         for installed in self._legs.values():
             self._session.free_leg(installed.leg_id)
         for offer in self._ours.values():
-            for leg_id in range(offer.first_id, offer.first_id + offer.count):
-                self._session.free_leg(leg_id)
+            self._free_block(offer, frozenset())
         self._legs.clear()
         self._ours.clear()
         self._theirs.clear()

@@ -14,8 +14,8 @@ from federation.messages import LegAnswer, LegOffer
 from federation.model.clocks import Entropy, Monotonic
 from federation.model.errors import PeerError
 from media_relay.session import RelaySession
-from node.edge.legs import Leg, LegEnd, NoIndex
-from node.edge.phone_media import PhoneEnd
+from node.edge.legs import Leg, LegEnd, LegMark, NoIndex
+from node.edge.phone_media import PhoneEnd, PhoneMark
 from node.sip.sdp import MediaSection, Sdp
 
 __all__ = ["CallMedia", "Carried", "LegAnswer", "LegOffer", "MediaError", "NoIndex", "Role"]
@@ -66,6 +66,32 @@ class Activity:
         self.since = now
 
 
+class Offered:
+    """What one offer inside a dialog changes, until it is answered.
+
+    An offer is learnt before its answer is known. Refused, it must leave everything as it was:
+    the phone still listens where it did, and only what the offer brought is freed.
+    """
+
+    def __init__(self, media: "CallMedia", sender: int | None, receiver: int | None) -> None:
+        self._media = media
+        self._sender = sender
+        self._marks: list[tuple[PhoneEnd, PhoneMark] | tuple[LegEnd, LegMark]] = []
+        for end in (media.end(sender), media.end(receiver)):
+            if isinstance(end, PhoneEnd):
+                self._marks.append((end, end.mark()))
+            else:
+                self._marks.append((end, end.mark()))
+        self._sent = media.sends.get(sender)
+
+    def take_back(self) -> None:
+        """The offer was refused."""
+        for end, mark in self._marks:
+            end.take_back(mark)  # type: ignore[arg-type]  # each end has a mark of its own kind
+        if self._sent is not None:
+            self._media.sends[self._sender] = self._sent
+
+
 class CallMedia:
     """Every stream of one call, on all its branches."""
 
@@ -75,13 +101,16 @@ class CallMedia:
         self._caller: End | None = None
         self._branches: dict[int, End] = {}
         self._settled: tuple[int, str] | None = None
-        self._sends: dict[int | None, bool] = {}
+        self._answers: dict[tuple[int, str], frozenset[int]] = {}
+        "The m= lines in use, by branch and To-tag, as its last answer says."
+        self.sends: dict[int | None, bool] = {}
+        "Whether a side sends media through us all the time, by its own last description."
         self.activity = Activity(now)
 
     @property
     def may_be_silent(self) -> bool:
         """Whether some party need not send through us: on hold, or reached directly by ICE."""
-        return not all(self._sends.values())
+        return not self.sends or not all(self.sends.values())
 
     @property
     def ends(self) -> tuple[End, ...]:
@@ -127,9 +156,9 @@ class CallMedia:
             SdpError: not a description.
             NoCapacity: no port is free.
         """
-        end, sdp = self._end(branch), _parse(body)
+        end, sdp = self.end(branch), _parse(body)
         shared = bundled_lines(sdp) if role is Role.ANSWER else {}
-        self._sends[branch] = any(
+        self.sends[branch] = any(
             is_carried(line) and line.direction == "sendrecv" and not line.has_ice
             for line in sdp.media
         )
@@ -154,7 +183,7 @@ class CallMedia:
             NoIndex: this To-tag gets no leg any more.
             MediaError, SdpError, NoCapacity: as for `take`.
         """
-        end, sdp = self._end(branch), _parse(body)
+        end, sdp = self.end(branch), _parse(body)
         shared = bundled_lines(sdp) if role is Role.ANSWER else {}
         if isinstance(end, PhoneEnd):
             end.open(sdp)
@@ -178,14 +207,22 @@ class CallMedia:
 
         The newest To-tag is heard until the first final answer, which settles it for good.
         """
+        sdp = _parse(body)
+        shared = bundled_lines(sdp)
+        self._answers[branch, tag] = frozenset(
+            index
+            for index, line in enumerate(sdp.media)
+            if is_carried(line) and index not in shared
+        )
         if self._settled is not None and self._settled != (branch, tag):
             return
         if final:
             self._settled = (branch, tag)
-        caller, callee = self._end(None), self._end(branch)
-        for index, line in enumerate(_parse(body).media):
-            if not is_carried(line):
-                continue
+        self._connect(branch, tag)
+
+    def _connect(self, branch: int, tag: str) -> None:
+        caller, callee = self.end(None), self.end(branch)
+        for index in self._answers[branch, tag]:
             here, there = caller.handle(index, tag), callee.handle(index, tag)
             if here is not None and there is not None:
                 self.session.join(here, there)
@@ -203,27 +240,34 @@ class CallMedia:
         """This dialog was the first to be confirmed: it is heard from now on."""
         if self._settled is None:
             self._settled = (branch, tag)
+            if (branch, tag) in self._answers:
+                self._connect(branch, tag)
 
     def release_losers(self) -> None:
-        """Free the branches and legs that the confirmed dialog does not use."""
+        """Free the branches, legs and m= lines that the confirmed dialog does not use."""
         if self._settled is None:
             return
         branch, tag = self._settled
         for other in [b for b in self._branches if b != branch]:
             self.drop_branch(other)
+        live = self._answers.get(self._settled)
         for end in self.ends:
             if isinstance(end, LegEnd):
                 end.release_all_but(tag)
+                if live is not None:
+                    end.keep_only(tag, live)
+            elif live is not None:
+                end.keep_only(live)
 
     def echo(self, line: int, tag: str) -> None:
         """Let the caller hear itself on one m= line."""
-        handle = self._end(None).handle(line, tag)
+        handle = self.end(None).handle(line, tag)
         if handle is not None:
             self.session.echo(handle)
 
     def drop_branch(self, branch: int) -> None:
         """Free what a branch that failed had been given."""
-        self._sends.pop(branch, None)
+        self.sends.pop(branch, None)
         end = self._branches.pop(branch, None)
         if end is not None:
             end.close()
@@ -232,7 +276,12 @@ class CallMedia:
         """Free every anchor and leg of the call; idempotent."""
         self.session.close()
 
-    def _end(self, branch: int | None) -> End:
+    def end(self, branch: int | None) -> End:
+        """The end towards the caller, or that of a branch.
+
+        Raises:
+            MediaError: there is none.
+        """
         end = self._caller if branch is None else self._branches.get(branch)
         if end is None:
             raise MediaError("this side of the call has no media")

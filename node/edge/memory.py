@@ -84,6 +84,7 @@ def unpack_dialog(data: bytes, group_id: int, *, now: Monotonic, unix: UnixTime)
             shown_from,
             branch=0,
             state=DialogState.CONFIRMED,
+            answered_at=unix,
             caller_cseq=caller_cseq + CSEQ_HEADROOM,
             callee_cseq=callee_cseq + CSEQ_HEADROOM,
         )

@@ -5,7 +5,8 @@ may be heard: what its SDP says, its ICE candidates, and where its SIP comes fro
 behind a NAT describes addresses that nobody can reach.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from federation.model.address import Endpoint
 from media_relay.session import Anchor, RelaySession
@@ -15,13 +16,44 @@ ICE_RELAY_PRIORITY = 256
 "Minus the component: below every candidate a phone would offer itself (RFC 8445 5.1.2)."
 _FOUNDATION = "ringmesh"
 _RTP, _RTCP = 1, 2
+_MAX_DIGITS = 9
+_LAST_PAYLOAD_TYPE = 127
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the phone's description says of one m= line."""
+
+    rtp: Endpoint | None
+    rtcp: Endpoint | None
+    sources: frozenset[str]
+    mux: bool
+    udptl: bool
+    ufrag: str | None
+    rates: Mapping[int, int] = field(default_factory=dict)
+    "Hertz by payload type."
 
 
 @dataclass(slots=True)
 class _Line:
     anchor: Anchor
-    expected: tuple[Endpoint | None, Endpoint | None, frozenset[str]] | None = None
-    ufrag: str | None = None
+    wanted: _Wanted | None = None
+
+    def expect(self, wanted: _Wanted, *, relatch: bool) -> None:
+        self.wanted = wanted
+        self.anchor.expect(
+            rtp=wanted.rtp,
+            rtcp=wanted.rtcp,
+            sources=wanted.sources,
+            mux=wanted.mux,
+            udptl=wanted.udptl,
+            relatch=relatch,
+            clock_rates=wanted.rates,
+        )
+
+
+PhoneMark = dict[int, _Wanted | None]
+"What a `PhoneEnd` held at one moment."
 
 
 class PhoneEnd:
@@ -45,22 +77,40 @@ class PhoneEnd:
         rtcp = rtp if line.has_rtcp_mux else line.rtcp_endpoint
         sources = {self._signalling_ip, *line.candidate_ips}
         sources.update(told.host for told in (rtp, rtcp) if told is not None)
-        expected = (rtp, rtcp, frozenset(sources))
-        if line.has_ice:
-            relatch = state.expected is not None and line.ice_ufrag != state.ufrag
-        else:
-            relatch = state.expected is not None and (renew or expected != state.expected)
-        if expected == state.expected and not relatch:
-            return
-        state.expected, state.ufrag = expected, line.ice_ufrag
-        state.anchor.expect(
-            rtp=rtp,
-            rtcp=rtcp,
-            sources=expected[2],
-            mux=line.has_rtcp_mux,
-            udptl=line.is_udptl,
-            relatch=relatch,
+        wanted = _Wanted(
+            rtp,
+            rtcp,
+            frozenset(sources),
+            line.has_rtcp_mux,
+            line.is_udptl,
+            line.ice_ufrag,
+            clock_rates(line),
         )
+        before = state.wanted
+        if line.has_ice:
+            relatch = before is not None and before.ufrag != wanted.ufrag
+        else:
+            relatch = before is not None and (renew or before != wanted)
+        if wanted != before or relatch:
+            state.expect(wanted, relatch=relatch)
+
+    def mark(self) -> PhoneMark:
+        """What holds now, for `take_back`."""
+        return {index: line.wanted for index, line in self._lines.items()}
+
+    def take_back(self, mark: PhoneMark) -> None:
+        """Hold again what `mark` says: an offer was refused, so nothing of it counts."""
+        self.keep_only(mark)
+        for index, wanted in mark.items():
+            line = self._lines.get(index)
+            if line is not None and wanted is not None and line.wanted != wanted:
+                line.expect(wanted, relatch=True)
+
+    def keep_only(self, lines: Iterable[int]) -> None:
+        """Free the anchors of all other m= lines."""
+        kept = set(lines)
+        for index in [index for index in self._lines if index not in kept]:
+            self._session.free_anchor(self._lines.pop(index).anchor)
 
     def open(self, sdp: Sdp) -> None:
         """Write our address where a description for the phone names one for all lines."""
@@ -88,14 +138,29 @@ class PhoneEnd:
 
     def close(self) -> None:
         """Free the anchors."""
-        for line in self._lines.values():
-            self._session.free_anchor(line.anchor)
-        self._lines.clear()
+        self.keep_only(())
 
     def _line(self, index: int) -> _Line:
         if index not in self._lines:
             self._lines[index] = _Line(self._session.anchor(self._local_ip))
         return self._lines[index]
+
+
+def clock_rates(line: MediaSection) -> dict[int, int]:
+    """Hertz by payload type, as the `rtpmap` attributes say (RFC 8866 section 6.6)."""
+    rates: dict[int, int] = {}
+    for value in line.get_all("rtpmap"):
+        payload_type, _, encoding = value.partition(" ")
+        rate = encoding.partition("/")[2].partition("/")[0]
+        if not (_is_short_number(payload_type) and _is_short_number(rate)):
+            continue
+        if int(payload_type) <= _LAST_PAYLOAD_TYPE:
+            rates[int(payload_type)] = int(rate)
+    return rates
+
+
+def _is_short_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
 
 
 def _candidate(endpoint: Endpoint, component: int) -> str:

@@ -7,12 +7,14 @@ towards another node in a statement of ours with the original one inside it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
+from federation.messages import Leg
 from federation.model.errors import PeerError
 from media_relay.errors import RelayError
 from node.accounts.account import Account
 from node.accounts.book import AccountBook
-from node.edge.branches import Branch
+from node.edge.branches import Branch, BranchOwner, MeshBranch, PhoneBranch
 from node.edge.branching import BranchMaker, Diverted
 from node.edge.context import RequestContext
 from node.edge.dialog import PhoneSide
@@ -20,7 +22,8 @@ from node.edge.hub import Hub, MeshUpstream
 from node.edge.identity import Caller
 from node.edge.media import MediaError
 from node.edge.vouching import Voucher
-from node.routing import LocalTarget, Located, Locator, Refusal, ServiceTarget, TargetReader
+from node.routing import LocalTarget, Locator, Refusal, ServiceTarget, TargetReader
+from node.sip.errors import SipParseError
 from node.sip.headers import NameAddr
 from node.sip.message import Response
 from node.sip.registrar import Registrar
@@ -28,9 +31,11 @@ from node.sip.sdp import SdpError
 from node.sip.uri import Uri
 
 MAX_REDIRECTS = 5
-"3xx answers followed for one request; after that it is 480."
+"Times a call may be sent on, by this node and those before it; after that it is 480."
 MAX_CONTACTS = 4
 "Contacts of one 3xx that are tried, the best first."
+MAX_STATEMENT_CARRIED = 4096
+"Bytes of a statement that is put into ours; a longer one is left out, and so is the caller."
 
 
 def status_of(error: PeerError | RelayError) -> int:
@@ -38,15 +43,60 @@ def status_of(error: PeerError | RelayError) -> int:
     return 488 if isinstance(error, SdpError | MediaError) else 480
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """How a call came to the devices of an account."""
+
+    accounts: tuple[Account, ...]
+    "Every account here that it was for, the first one first; the devices are the last one's."
+    diversions: tuple[str, ...] = ()
+    "A Diversion value (RFC 5806) of each that sent it on, the last one first."
+
+
 @dataclass(slots=True)
 class _Trail:
     """What is known of one request's redirections."""
 
-    account: dict[int, Account]
-    "Whose device each branch leads to."
+    places: dict[int, _Place]
+    "Where each branch to a device leads."
     caller: Caller
-    hops: int = 0
     seen: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Nowhere:
+    """A branch to a target that cannot be reached: it fails when it is started."""
+
+    id: int
+    owner: BranchOwner
+    text: str
+
+    def start(self) -> None:
+        self.owner.on_failure(self.id, 480, self.text)
+
+    def cancel(self) -> None:
+        """It has failed already."""
+
+
+@dataclass(slots=True)
+class _Onward:
+    """Reads what a call that was sent on is answered, before its request context does."""
+
+    context: RequestContext
+    is_node: bool
+
+    def on_response(
+        self, branch: int, response: Response, legs: Sequence[Leg], peer_ip: str
+    ) -> None:
+        if response.status == 482:
+            self.context.on_failure(branch, 480, "the call came round again")
+        elif self.is_node and 300 <= response.status < 400:
+            self.context.on_failure(branch, 480, "sent on by another node")
+        else:
+            self.context.on_response(branch, response, legs, peer_ip)
+
+    def on_failure(self, branch: int, status: int, reason: str) -> None:
+        self.context.on_failure(branch, status, reason)
 
 
 @dataclass(slots=True)
@@ -69,73 +119,118 @@ class Redirects:
         caller: Caller,
     ) -> None:
         """Have the 3xx of these branches, devices of `account`, followed."""
-        trail = _Trail({branch.id: account for branch in branches}, caller)
+        trail = _Trail({branch.id: _Place((account,)) for branch in branches}, caller)
         context.redirect = lambda ctx, branch, response: self._moved(ctx, branch, response, trail)
 
     def _moved(
         self, context: RequestContext, branch: int, response: Response, trail: _Trail
     ) -> bool:
-        """Take up a 3xx; `False` where it leads nowhere, so that it counts as a refusal."""
-        account = trail.account.get(branch)
-        contacts = sorted(response.contacts, key=_preference)[:MAX_CONTACTS]
-        targets = [contact.uri for contact in contacts if str(contact.uri) not in trail.seen]
-        if account is None or not targets:
-            return False
-        trail.hops += 1
-        if trail.hops > MAX_REDIRECTS:
-            context.on_failure(branch, 480, "forwarded too often")
+        """Take up a 3xx in place of the answer that it is not."""
+        place, uris = trail.places.get(branch), _targets(response)
+        if place is None or not uris:
+            context.start([self._nowhere(context, "sent on to nowhere")])
             return True
-        trail.seen.update(str(uri) for uri in targets)
-        for uri in targets:
-            context.hold()
-            self.hub.spawn(self._try(context, uri, account, response.status, trail))
+        sent_on = len(context.request.values("Diversion")) + len(place.diversions)
+        if sent_on >= MAX_REDIRECTS:
+            context.start([self._nowhere(context, "forwarded too often")])
+            return True
+        value = f"<{self._address(place.accounts[-1])}>;reason={_reason(response.status)}"
+        place = _Place(place.accounts, (value, *place.diversions))
+        for uri in uris:
+            if str(uri) not in trail.seen:
+                trail.seen.add(str(uri))
+                context.hold()
+                self.hub.spawn(self._try(context, uri, place, trail))
         return True
 
-    async def _try(
-        self, context: RequestContext, uri: Uri, account: Account, status: int, trail: _Trail
-    ) -> None:
-        header = f"<sip:{account.login}@{self.hub.node.key_name}>;reason={_reason(status)}"
+    async def _try(self, context: RequestContext, uri: Uri, place: _Place, trail: _Trail) -> None:
         try:
-            branches = await self._branches(context, uri, account, header, trail)
+            branches = await self._branches(context, uri, place, trail)
         except (PeerError, RelayError) as error:
-            self.hub.log.info("redirect_failed", target=str(uri), reason=str(error))
-            branches = []
+            branches = [self._nowhere(context, str(error))]
         if not context.done:
             context.start(branches)
             context.release()
 
     async def _branches(
-        self, context: RequestContext, uri: Uri, account: Account, header: str, trail: _Trail
-    ) -> list[Branch]:
+        self, context: RequestContext, uri: Uri, place: _Place, trail: _Trail
+    ) -> Sequence[Branch]:
         target = self.reader.classify(uri, may_leave=True)
         match target:
-            case Refusal() | ServiceTarget():
-                return []
-            case LocalTarget(account=other):
-                made: list[Branch] = []
-                for binding in self.registrar.bindings(other.login, now=self.hub.clock.unix()):
-                    if binding.is_connected:
-                        branch = self.branches.device(context, binding, trail.caller, header)
-                        trail.account[branch.id] = other
-                        made.append(branch)
-                return made
-        if isinstance(context.upstream, MeshUpstream):
-            # Two sealed legs cannot be joined: the relay always has an anchor on one side.
-            return []
+            case Refusal(text=text):
+                return [self._nowhere(context, text)]
+            case ServiceTarget():
+                return [self._nowhere(context, "services take no forwarded calls")]
+            case LocalTarget(account=account):
+                return self._devices(context, account, place, trail)
         located = await self.locator.locate(target)
-        if not isinstance(located, Located) or context.done:
+        if isinstance(located, Refusal):
+            return [self._nowhere(context, located.text)]
+        if context.done or not context.forking.takes_branches:
             return []
-        diverted = Diverted(header, self._original(context, account))
-        return [self.branches.node(context, account, located, diverted)]
+        diverted = Diverted(", ".join(place.diversions), self._statement(context, place))
+        branch = self.branches.node(context, place.accounts[-1], located, diverted)
+        return [self._onward(context, branch)]
+
+    def _devices(
+        self, context: RequestContext, account: Account, place: _Place, trail: _Trail
+    ) -> Sequence[Branch]:
+        """Branches to the devices of another account of this node."""
+        header, made = ", ".join(place.diversions), []
+        for binding in self.registrar.bindings(account.login, now=self.hub.clock.unix()):
+            if binding.is_connected and context.forking.takes_branches:
+                branch = self.branches.device(context, binding, trail.caller, header)
+                trail.places[branch.id] = _Place((*place.accounts, account), place.diversions)
+                made.append(self._onward(context, branch))
+        return made or [self._nowhere(context, "no device of that user is connected")]
+
+    def _onward(self, context: RequestContext, branch: PhoneBranch | MeshBranch) -> Branch:
+        branch.owner = _Onward(context, is_node=isinstance(branch, MeshBranch))
+        return branch
+
+    def _nowhere(self, context: RequestContext, text: str) -> Branch:
+        self.hub.log.info("redirect_failed", call_id=context.request.call_id, reason=text)
+        return _Nowhere(context.new_branch_id(), context, text)
+
+    # Who called first
+
+    def _statement(self, context: RequestContext, place: _Place) -> bytes | None:
+        """What is stated of the call on its way to who sends it on now, one within the other."""
+        statement = self._original(context, place.accounts[0])
+        for sender, receiver in pairwise(place.accounts):
+            if statement is None:
+                break
+            address = self._address(receiver)
+            statement = self.voucher.issue(sender, context.request, address, statement)
+        return statement
 
     def _original(self, context: RequestContext, account: Account) -> bytes | None:
-        """A statement that the call was for `account`, by the phone of ours that made it."""
+        """The statement the call came with, or one about the phone of ours that made it."""
+        upstream = context.upstream
+        if isinstance(upstream, MeshUpstream):
+            frame, peer = upstream.transaction.request, upstream.transaction.peer
+            if self.voucher.read(frame, context.request, peer) is None:
+                return None
+            stated = frame.statement
+            fits = stated is not None and len(stated) <= MAX_STATEMENT_CARRIED
+            return stated if fits else None
         side = None if context.group is None else context.group.caller
         caller = self.accounts.by_login(side.login) if isinstance(side, PhoneSide) else None
         if caller is None:
             return None
-        destination = f"sip:{account.login}@{self.hub.node.key_name}"
-        return self.voucher.issue(caller, context.request, destination)
+        return self.voucher.issue(caller, context.request, self._address(account))
+
+    def _address(self, account: Account) -> str:
+        return f"sip:{account.login}@{self.hub.node.key_name}"
+
+
+def _targets(response: Response) -> list[Uri]:
+    """Where a 3xx points to, the best first; nowhere if it cannot be read."""
+    try:
+        contacts = sorted(response.contacts, key=_preference)[:MAX_CONTACTS]
+    except SipParseError:
+        return []
+    return [contact.uri for contact in contacts]
 
 
 def _preference(contact: NameAddr) -> float:

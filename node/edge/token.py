@@ -32,12 +32,22 @@ class RouteTokens:
         return self._made(side, call_id)
 
     def _make(self, side: str, call_id: str) -> str:
-        mac = hmac.digest(self._secret, f"{side}\0{call_id}".encode(), "sha256")
+        mac = hmac.digest(self._secret, _bytes(f"{side}\0{call_id}"), "sha256")
         return side + base64.b32encode(mac[:_MAC_BYTES]).decode("ascii").rstrip("=").lower()
+
+    def digest(self, text: str) -> str:
+        """Ten characters that only this node can make of `text`."""
+        mac = hmac.digest(self._secret, _bytes(f"loop\0{text}"), "sha256")
+        return base64.b32encode(mac[:_MAC_BYTES]).decode("ascii")[:10].lower()
 
     def is_ours(self, uri: Uri, call_id: str) -> bool:
         """Whether this Route URI was issued by this node in the call `call_id`."""
         token = uri.user
         if not token or token[0] not in (PHONE_SIDE, MESH_SIDE):
             return False
-        return hmac.compare_digest(token.encode(), self.issue(token[0], call_id).encode())
+        return hmac.compare_digest(_bytes(token), _bytes(self.issue(token[0], call_id)))
+
+
+def _bytes(text: str) -> bytes:
+    """The bytes that came, whether they were UTF-8 or not."""
+    return text.encode("utf-8", "surrogateescape")

@@ -41,7 +41,9 @@ def _replaced_dialog(headers: UriHeaders, dialogs: DialogTable) -> Match | None:
             continue
         call_id, *params = [part.strip() for part in unquote(value).split(";")]
         tags = dict(param.split("=", 1) for param in params if "=" in param)
-        return dialogs.find(call_id, tags.get("from-tag", ""), tags.get("to-tag", ""))
+        return dialogs.find(
+            call_id, tags.get("from-tag", ""), tags.get("to-tag", ""), lambda side: True
+        )
     return None
 
 

@@ -225,7 +225,9 @@ class Phone:
         self.flow = flow
         self.login = login
         self.server = server
-        self.layer = TransactionLayer(entropy=SeededEntropy(zlib.crc32(f"{login}{flow.local}".encode())))
+        self.layer = TransactionLayer(
+            entropy=SeededEntropy(zlib.crc32(f"{login}{flow.local}".encode()))
+        )
         self.keys: dict[int, object] = {}
         self.inbox: list[Arrived] = []
         self.acks: list[Request] = []
@@ -367,7 +369,9 @@ class Phone:
         self._arm()
 
     def _arrived(self, key: ServerKey, request: Request) -> None:
-        arrived = Arrived(self, key, request, f"{self.login}t{next(self._serial)}")
+        arrived = Arrived(
+            self, key, request, f"{self.login}{self.flow.local.port}t{next(self._serial)}"
+        )
         self.inbox.append(arrived)
         if request.method == "BYE" and self.answers_byes:
             arrived.respond(200)

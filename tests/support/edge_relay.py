@@ -116,19 +116,22 @@ class RecordingSession:
             del self.legs[leg_id]
             self._part(("leg", leg_id))
 
-    def join(self, anchor: Anchor, other: Anchor | int) -> None:
-        self._known(anchor)
-        there = ("leg", other) if isinstance(other, int) else ("anchor", other.id)
-        if isinstance(other, int):
-            if self.legs.get(other) is None:
-                raise UsageError("a leg without keys is joined")
-        else:
-            self._known(other)
-        here = ("anchor", anchor.id)
+    def join(self, one: Anchor | int, other: Anchor | int) -> None:
+        here, there = self._end(one), self._end(other)
         self._part(here)
         self._part(there)
         self.partners[here], self.partners[there] = there, here
-        self.echoes.discard(anchor.id)
+        for kind, number in (here, there):
+            if kind == "anchor":
+                self.echoes.discard(number)
+
+    def _end(self, end: Anchor | int) -> tuple[str, int]:
+        if isinstance(end, int):
+            if self.legs.get(end) is None:
+                raise UsageError("a leg without keys is joined")
+            return ("leg", end)
+        self._known(end)
+        return ("anchor", end.id)
 
     def unjoin(self, anchor: Anchor) -> None:
         self._known(anchor)

@@ -15,6 +15,7 @@ async def test_a_call() -> None:
 import asyncio
 import itertools
 import random
+import traceback
 from typing import Any, cast
 
 from federation.model.address import Endpoint
@@ -190,7 +191,16 @@ class World:
         self._ports = itertools.count(SIP_PORT)
         self._seeds = itertools.count(1)
         self._names = nodes
+        self.errors: list[str] = []
+        "Exceptions that escaped into the loop."
+        asyncio.get_running_loop().set_exception_handler(self._escaped)
         self._open()
+
+    def _escaped(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        trace = "" if error is None else "".join(traceback.format_exception(error))
+        print(trace)  # pytest shows errors of a failed test
+        self.errors.append(f"{context['message']} {trace}")
 
     def _open(self) -> None:
         # Accounts of every node are known as verified to all, so that no thread has to derive.
@@ -203,9 +213,7 @@ class World:
 
     # People
 
-    def account(
-        self, node: str, login: str, kind: AccountKind = AccountKind.USER
-    ) -> Account:
+    def account(self, node: str, login: str, kind: AccountKind = AccountKind.USER) -> Account:
         """An account, made when it is new."""
         book = self.nodes[node].accounts
         known = book.by_login(login)
@@ -285,9 +293,9 @@ class World:
         self.assert_nothing_held()
 
     def assert_nothing_held(self) -> None:
-        assert {name: node.held for name, node in self.nodes.items()} == dict.fromkeys(
-            self.nodes, {}
-        )
+        held = {name: node.held for name, node in self.nodes.items()}
+        assert held == {name: {} for name in self.nodes}
+        assert self.errors == []
 
     # Calls
 
@@ -326,9 +334,7 @@ class _Wire:
         self._world, self._home = world, home
 
     def to_node(self, data: bytes, phone: Phone) -> None:
-        flow = Flow(
-            phone.flow.transport, phone.flow.remote, phone.flow.local, phone.flow.id
-        )
+        flow = Flow(phone.flow.transport, phone.flow.remote, phone.flow.local, phone.flow.id)
         self._world.carry(flow, lambda: self._home.edge.receive(data, flow))
 
 
