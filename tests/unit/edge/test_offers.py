@@ -1,0 +1,439 @@
+"""Offers and answers in every place SIP allows them, and what is heard after each."""
+
+from tests.support.edge_phone import Arrived, Phone, Sent
+from tests.support.edges import World, audio_of, sdp
+from tests.support.virtual_time import in_virtual_time
+
+RELIABLE = [("Require", "100rel"), ("RSeq", "1")]
+
+
+async def ringing(world: World, alice: Phone, bob: Phone, body: bytes | None = None) -> Sent:
+    sent = alice.invite(world.dial(alice, bob.login), body)
+    await world.settle()
+    return sent
+
+
+async def pair() -> tuple[World, Phone, Phone]:
+    world = World()
+    alice, bob = world.phone("A", "alice"), world.phone("B", "bob")
+    await world.registered()
+    return world, alice, bob
+
+
+def newest(phone: Phone, method: str) -> Arrived:
+    return phone.got(method)[-1]
+
+
+@in_virtual_time
+async def test_a_late_offer_is_answered_in_the_ack() -> None:
+    world, alice, bob = await pair()
+    sent = await ringing(world, alice, bob, b"")
+    bob.calls()[0].respond(200, sdp(bob.ip))
+    await world.settle()
+    assert sent.final is not None
+    talk = sent.talk()
+    talk.ack(body=sdp(alice.ip))
+    await world.settle()
+    (ack,) = bob.acks
+    assert world.hears(sent.final.body) == bob.rtp
+    assert world.hears(ack.body) == alice.rtp
+    talk.send("BYE")
+    await world.over()
+
+
+@in_virtual_time
+async def test_a_late_offer_in_a_reliable_183_is_answered_in_the_prack() -> None:
+    world, alice, bob = await pair()
+    sent = await ringing(world, alice, bob, b"")
+    arrived = bob.calls()[0]
+    arrived.respond(183, sdp(bob.ip), headers=RELIABLE)
+    await world.settle()
+    progress = sent.latest.responses[-1]
+    early = sent.talk(progress)
+    early.send("PRACK", sdp(alice.ip), [("RAck", "1 2 INVITE")])
+    await world.settle()
+    prack = newest(bob, "PRACK")
+    prack.respond(200)
+    assert world.hears(progress.body) == bob.rtp
+    assert world.hears(prack.request.body) == alice.rtp
+    arrived.respond(200)
+    await world.settle()
+    talk = sent.talk()
+    talk.ack(cseq=sent.latest.request.cseq.number)
+    await world.settle()
+    assert world.hears(progress.body) == bob.rtp
+    arrived.talk().send("BYE")
+    await world.over()
+
+
+@in_virtual_time
+async def test_an_update_in_an_early_dialog_moves_the_early_media() -> None:
+    world, alice, bob = await pair()
+    sent = await ringing(world, alice, bob)
+    arrived = bob.calls()[0]
+    arrived.respond(183, sdp(bob.ip), headers=RELIABLE)
+    await world.settle()
+    progress = sent.latest.responses[-1]
+    early = sent.talk(progress)
+    early.send("PRACK", headers=[("RAck", "1 2 INVITE")])
+    await world.settle()
+    newest(bob, "PRACK").respond(200)
+    update = early.send("UPDATE", sdp(alice.ip, port=4100, version=2))
+    await world.settle()
+    moved = newest(bob, "UPDATE")
+    moved.respond(200, sdp(bob.ip, port=4200, version=2))
+    await world.settle()
+    assert update.final is not None
+    assert world.hears(update.final.body) == bob.rtp._replace(port=4200)
+    assert world.hears(moved.request.body) == alice.rtp._replace(port=4100)
+    arrived.respond(200)
+    await world.settle()
+    sent.talk().ack(cseq=sent.latest.request.cseq.number)
+    await world.settle()
+    assert world.hears(update.final.body) == bob.rtp._replace(port=4200)
+    arrived.talk().send("BYE")
+    await world.over()
+
+
+@in_virtual_time
+async def test_an_update_of_one_early_dialog_does_not_settle_the_call() -> None:
+    world = World()
+    alice = world.phone("A", "alice")
+    desk, cell = world.phone("B", "bob"), world.phone("B", "bob")
+    await world.registered()
+    sent = await ringing(world, alice, desk)
+    desk.calls()[0].respond(183, sdp(desk.ip), headers=RELIABLE)
+    await world.settle()
+    early = sent.talk(sent.latest.responses[-1])
+    update = early.send("UPDATE", sdp(alice.ip, version=2))
+    await world.settle()
+    newest(desk, "UPDATE").respond(200, sdp(desk.ip, version=2))
+    await world.settle()
+    assert update.status == 200
+    cell.calls()[0].respond(200, sdp(cell.ip))
+    await world.settle()
+    assert sent.final is not None
+    sent.talk().ack(cseq=sent.latest.request.cseq.number)
+    await world.settle()
+    assert world.hears(sent.final.body) == cell.rtp
+    cell.calls()[0].talk().send("BYE")
+    await world.over()
+
+
+@in_virtual_time
+async def test_the_newest_early_media_is_heard_then_the_answer_even_without_description() -> None:
+    world = World()
+    alice = world.phone("A", "alice")
+    desk, cell = world.phone("B", "bob"), world.phone("B", "bob")
+    await world.registered()
+    sent = await ringing(world, alice, desk)
+    desk.calls()[0].respond(183, sdp(desk.ip), headers=RELIABLE)
+    await world.settle()
+    first = sent.latest.responses[-1]
+    assert world.hears(first.body) == desk.rtp
+    cell.calls()[0].respond(183, sdp(cell.ip))
+    await world.settle()
+    assert world.hears(first.body) == cell.rtp
+    desk.calls()[0].respond(200)
+    await world.settle()
+    assert world.hears(first.body) == desk.rtp
+    sent.talk().ack()
+    desk.calls()[0].talk().send("BYE")
+    await world.over()
+
+
+@in_virtual_time
+async def test_a_refused_reinvite_leaves_the_sound_where_it_was() -> None:
+    world, alice, bob = await pair()
+    talk, _ = await world.call(alice, bob)
+    held = [dict(s.expected) for s in world["A"].relay.open + world["B"].relay.open]
+    counts = [(len(s.anchors), len(s.legs)) for n in "AB" for s in world[n].relay.open]
+    again = talk.send("INVITE", sdp(alice.ip, *two_lines(alice, 4300), version=2))
+    await world.settle()
+    newest(bob, "INVITE").respond(488)
+    await world.settle()
+    assert again.status == 488
+    now = [dict(s.expected) for s in world["A"].relay.open + world["B"].relay.open]
+    assert [_places(e) for e in now] == [_places(e) for e in held]
+    assert [(len(s.anchors), len(s.legs)) for n in "AB" for s in world[n].relay.open] == counts
+    talk.send("BYE")
+    await world.over()
+
+
+def _places(expected: dict[int, object]) -> dict[int, object]:
+    return {key: getattr(value, "rtp", None) for key, value in expected.items()}
+
+
+def two_lines(phone: Phone, port: int) -> tuple[str, str]:
+    return f"m=audio {port} RTP/AVP 0", f"m=video {port + 10} RTP/AVP 99"
+
+
+@in_virtual_time
+async def test_glare_leaves_both_sides_as_they_were() -> None:
+    world, alice, bob = await pair()
+    talk, back = await world.call(alice, bob)
+    body = bob.calls()[0].request.body
+    one = talk.send("INVITE", sdp(alice.ip, port=4300, version=2))
+    other = back.send("INVITE", sdp(bob.ip, port=4400, version=2))
+    await world.settle()
+    newest(bob, "INVITE").respond(491)
+    newest(alice, "INVITE").respond(491)
+    await world.settle()
+    assert (one.status, other.status) == (491, 491)
+    assert world.hears(body) == alice.rtp
+    back.send("BYE")
+    await world.over()
+
+
+@in_virtual_time
+async def test_a_video_line_added_later_gets_a_way_of_its_own() -> None:
+    world, alice, bob = await pair()
+    talk, _ = await world.call(alice, bob)
+    again = talk.send("INVITE", sdp(alice.ip, *two_lines(alice, 4000), version=2))
+    await world.settle()
+    arrived = newest(bob, "INVITE")
+    arrived.respond(200, sdp(bob.ip, *two_lines(bob, 4000), version=2))
+    await world.settle()
+    talk.ack()
+    await world.settle()
+    assert again.final is not None
+    assert world.media.leads(audio_of(again.final.body, 1)) == bob.rtp._replace(port=4010)
+    assert world.media.leads(audio_of(arrived.request.body, 1)) == alice.rtp._replace(port=4010)
+    assert world.hears(again.final.body) == bob.rtp
+    talk.send("BYE")
+    await world.over()
+
+
+@in_virtual_time
+async def test_a_declined_line_stays_declined_and_its_ports_are_given_back() -> None:
+    world, alice, bob = await pair()
+    sent = await ringing(world, alice, bob, sdp(alice.ip, *two_lines(alice, 4000)))
+    arrived = bob.calls()[0]
+    arrived.respond(200, sdp(bob.ip, "m=audio 4000 RTP/AVP 0", "m=video 0 RTP/AVP 99"))
+    await world.settle()
+    assert sent.final is not None
+    assert b"m=video 0 RTP/AVP 99" in sent.final.body
+    sent.talk().ack()
+    await world.settle(40)
+    for node in "AB":
+        (session,) = world[node].relay.open
+        assert (len(session.anchors), len(session.legs)) == (1, 1)
+    sent.talk().send("BYE")
+    await world.over()
+
+
+@in_virtual_time
+async def test_bundled_lines_share_one_way() -> None:
+    world, alice, bob = await pair()
+    lines = (
+        "m=audio {0} RTP/AVP 0",
+        "a=mid:a",
+        "m=video {0} RTP/AVP 99",
+        "a=mid:v",
+    )
+    offer = sdp(alice.ip, *(line.format(4000 if i < 2 else 4010) for i, line in enumerate(lines)))
+    group = b"a=group:BUNDLE a v\r\nm=audio"
+    sent = await ringing(world, alice, bob, offer.replace(b"m=audio", group, 1))
+    answer = sdp(bob.ip, *(line.format(4000) for line in lines)).replace(b"m=audio", group, 1)
+    arrived = bob.calls()[0]
+    arrived.respond(200, answer)
+    await world.settle()
+    assert sent.final is not None
+    assert audio_of(sent.final.body, 0) == audio_of(sent.final.body, 1)
+    assert world.hears(sent.final.body) == bob.rtp
+    sent.talk().ack()
+    await world.settle(40)
+    for node in "AB":
+        (session,) = world[node].relay.open
+        assert (len(session.anchors), len(session.legs)) == (1, 1)
+    sent.talk().send("BYE")
+    await world.over()
+
+
+@in_virtual_time
+async def test_fax_takes_the_line_that_was_sound() -> None:
+    world, alice, bob = await pair()
+    talk, _ = await world.call(alice, bob)
+    again = talk.send("INVITE", sdp(alice.ip, "m=image 4000 udptl t38", version=2))
+    await world.settle()
+    arrived = newest(bob, "INVITE")
+    arrived.respond(200, sdp(bob.ip, "m=image 4000 udptl t38", version=2))
+    await world.settle()
+    talk.ack()
+    await world.settle()
+    assert again.final is not None
+    assert world.hears(again.final.body) == bob.rtp
+    for node in "AB":
+        (session,) = world[node].relay.open
+        assert [e.udptl for e in session.expected.values()] == [True]
+    talk.send("BYE")
+    await world.over()
+
+
+@in_virtual_time
+async def test_hold_and_resume_keep_the_way() -> None:
+    world, alice, bob = await pair()
+    talk, _ = await world.call(alice, bob)
+    for attribute, answer, connection in (
+        ("a=sendonly", "a=recvonly", None),
+        ("a=inactive", "a=inactive", "0.0.0.0"),
+        ("a=sendrecv", "a=sendrecv", None),
+    ):
+        line = "m=audio 4000 RTP/AVP 0"
+        again = talk.send("INVITE", sdp(alice.ip, line, attribute, connection=connection))
+        await world.settle()
+        arrived = newest(bob, "INVITE")
+        assert attribute.encode() in arrived.request.body
+        assert (b"c=IN IP4 0.0.0.0" in arrived.request.body) == (connection is not None)
+        arrived.respond(200, sdp(bob.ip, line, answer))
+        await world.settle()
+        talk.ack()
+        await world.settle()
+        assert again.final is not None
+        assert world.hears(again.final.body) == bob.rtp
+        if attribute != "a=sendrecv":
+            await world.settle(200)
+            assert len(world["A"].edge.calls()) == 1
+    assert world.hears(arrived.request.body) == alice.rtp
+    talk.send("BYE")
+    await world.over()
+
+
+@in_virtual_time
+async def test_a_call_without_any_sound_is_over_after_a_while() -> None:
+    world, alice, bob = await pair()
+    await world.call(alice, bob)
+    await world.settle(80)
+    assert len(alice.got("BYE")) == 1
+    assert len(bob.got("BYE")) == 1
+    await world.over()
+
+
+@in_virtual_time
+async def test_a_body_of_several_parts_passes_and_such_a_call_is_not_taken_for_dead() -> None:
+    world, alice, bob = await pair()
+    kind = [("Content-Type", "multipart/mixed;boundary=b")]
+    body = b"--b\r\nContent-Type: application/sdp\r\n\r\n" + sdp(alice.ip) + b"\r\n--b--\r\n"
+    sent = alice.invite(world.dial(alice, "bob"), body, headers=kind)
+    await world.settle()
+    arrived = bob.calls()[0]
+    assert arrived.request.body == body
+    arrived.respond(200, body, headers=kind)
+    await world.settle()
+    sent.talk().ack()
+    await world.settle(200)
+    assert len(world["A"].edge.calls()) == 1
+    sent.talk().send("BYE")
+    await world.over()
+
+
+@in_virtual_time
+async def test_an_ice_offer_keeps_its_candidates_and_gains_one_of_ours() -> None:
+    world, alice, bob = await pair()
+    ice = (
+        "m=audio 4000 RTP/AVP 0",
+        "a=ice-ufrag:abcd",
+        "a=ice-pwd:0123456789012345678901",
+        f"a=candidate:1 1 UDP 2130706431 {alice.ip} 4000 typ host",
+        "a=candidate:2 1 UDP 1694498815 198.51.100.9 4001 typ srflx raddr 0.0.0.0 rport 0",
+        "a=remote-candidates:1 192.0.2.3 45664",
+    )
+    await ringing(world, alice, bob, sdp(alice.ip, *ice))
+    body = bob.calls()[0].request.body.decode()
+    anchor = audio_of(bob.calls()[0].request.body)
+    assert f"a=candidate:1 1 UDP 2130706431 {alice.ip} 4000 typ host" in body
+    assert (
+        f"a=candidate:ringmesh 1 UDP 255 {anchor.host} {anchor.port} "
+        "typ relay raddr 0.0.0.0 rport 9" in body
+    )
+    assert f"a=candidate:ringmesh 2 UDP 254 {anchor.host} {anchor.port + 1} typ relay" in body
+    assert "remote-candidates" not in body
+    (session,) = world["A"].relay.open
+    (expected,) = session.expected.values()
+    assert "198.51.100.9" in expected.sources
+    bob.calls()[0].respond(486)
+    await world.over()
+
+
+@in_virtual_time
+async def test_between_nodes_no_address_of_a_phone_is_named() -> None:
+    world, alice, bob = await pair()
+    await ringing(world, alice, bob)
+    (request,) = [f for f in world.links.carried if getattr(f, "statement", None)]
+    body = request.sip.partition(b"\r\n\r\n")[2]
+    assert b"c=IN IP4 192.0.2.1" in body
+    assert b"m=audio 9 " in body
+    assert b"a=rtcp" not in body
+    assert len(request.legs) == 1
+    bob.calls()[0].respond(486)
+    await world.over()
+
+
+@in_virtual_time
+async def test_a_broken_description_is_refused_and_nothing_stays() -> None:
+    world, alice, bob = await pair()
+    sent = await ringing(world, alice, bob, b"v=1\r\nnonsense\r\n")
+    assert sent.status == 488
+    assert bob.calls() == []
+    await world.over()
+
+
+@in_virtual_time
+async def test_a_broken_answer_ends_the_call_for_both() -> None:
+    world, alice, bob = await pair()
+    sent = await ringing(world, alice, bob)
+    bob.calls()[0].respond(200, b"v=1\r\nnonsense\r\n")
+    await world.settle()
+    assert sent.status == 488
+    assert bob.calls()[0].acked
+    assert len(bob.got("BYE")) == 1
+    await world.over()
+
+
+@in_virtual_time
+async def test_a_broken_answer_to_a_reinvite_ends_the_call_for_both() -> None:
+    world, alice, bob = await pair()
+    talk, _ = await world.call(alice, bob)
+    again = talk.send("INVITE", sdp(alice.ip, version=2))
+    await world.settle()
+    newest(bob, "INVITE").respond(200, b"v=1\r\nnonsense\r\n")
+    await world.settle()
+    assert again.status == 488
+    assert newest(bob, "INVITE").acked
+    assert len(bob.got("BYE")) == 1
+    assert len(alice.got("BYE")) == 1
+    await world.over()
+
+
+@in_virtual_time
+async def test_without_a_free_port_the_caller_hears_480() -> None:
+    world, alice, bob = await pair()
+    world["A"].relay.capacity = 0
+    sent = await ringing(world, alice, bob)
+    assert sent.status == 480
+    world["A"].relay.capacity = None
+    world["B"].relay.capacity = 0
+    sent = await ringing(world, alice, bob)
+    assert sent.status == 480
+    await world.over()
+
+
+@in_virtual_time
+async def test_the_ninth_early_description_is_not_passed_but_an_answer_is() -> None:
+    world, alice, bob = await pair()
+    sent = await ringing(world, alice, bob)
+    arrived = bob.calls()[0]
+    for number in range(9):
+        arrived.respond(183, sdp(bob.ip), tag=f"fork{number}")
+        await world.settle(0.1)
+    early = [r for r in sent.latest.responses if r.status == 183]
+    assert len(early) == 7
+    arrived.respond(200, sdp(bob.ip), tag="fork9")
+    await world.settle()
+    assert sent.final is not None
+    assert sent.status == 200
+    assert world.hears(sent.final.body) == bob.rtp
+    sent.talk().ack()
+    await world.settle()
+    sent.talk().send("BYE")
+    await world.over()
