@@ -10,6 +10,7 @@ the phone extra: pip install 'ringmesh[phone]'.
 
 import argparse
 import asyncio
+import contextlib
 import socket
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 from federation.model.address import AddressError, Endpoint
 from node.phone.call import Call
 from node.phone.choices import Answer, Playing, Silence, Tone, WavFile
-from node.phone.errors import CallFailed, PhoneError, PhoneTimeout
+from node.phone.errors import CallFailed, PhoneError, PhoneRefused, PhoneTimeout
 from node.phone.phone import Phone
 from node.phone.tones import level_of, read_wav
 
@@ -77,8 +78,9 @@ async def talk(call: Call, arguments: argparse.Namespace) -> None:
         await call.wait_ended(arguments.seconds or 24 * 3600)
         print(f"they hung up: {call.status} {call.reason}")
     except PhoneTimeout:
-        stats = await call.stats()
-        print(f"{stats.codec}: {stats.received} packets heard, {stats.lost} lost")
+        with contextlib.suppress(PhoneRefused):  # they hung up in this very moment
+            stats = await call.stats()
+            print(f"{stats.codec}: {stats.received} packets heard, {stats.lost} lost")
         await call.hang_up()
         print("hung up")
     if arguments.record is not None:
