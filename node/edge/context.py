@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from federation.messages import Leg, Legs
 from federation.model.errors import PeerError
 from media_relay.errors import RelayError
+from node.edge import identifiers
 from node.edge.branches import Branch
 from node.edge.dialog import Dialog, DialogSet, DialogState, Match, PhoneSide
 from node.edge.hub import TRANSACTION_LIFE, Alarm, Hub, Upstream
@@ -122,7 +123,7 @@ class RequestContext:
         """A response came over one of the branches."""
         now = self.hub.now()
         try:
-            response.check()
+            identifiers.check(response)
         except SipParseError as error:
             if response.status >= 200:
                 self.on_failure(branch, 502, f"Unreadable answer: {error.reason}")

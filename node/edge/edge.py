@@ -338,7 +338,7 @@ class Edge:
                 answered_at=answered[0].answered_at if answered else None,
                 ended_at=UnixTime(self._hub.clock.unix()),
                 status=status,
-                reason=reason[:200],
+                reason=_readable(reason)[:200],
             )
         )
 
@@ -352,7 +352,12 @@ def _name_of(group: DialogSet) -> str:
 def _plain(value: str) -> str:
     """The URI of a From or To value, without scheme."""
     inside = value.partition("<")[2].partition(">")[0] or value
-    return inside.partition(";")[0].removeprefix("sip:")[:500]
+    return _readable(inside.partition(";")[0].removeprefix("sip:"))[:500]
+
+
+def _readable(text: str) -> str:
+    """Text for people and storage: bytes that came and were no UTF-8 are marked."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _login_of(group: DialogSet) -> str | None:

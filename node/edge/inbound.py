@@ -9,6 +9,7 @@ from federation.messages import Response as MeshResponse
 from federation.model.identity import NodeId
 from federation.ports import ServerTransaction
 from federation.statement import Statement
+from node.edge import identifiers
 from node.edge.branches import MeshBranch
 from node.edge.calls import Calls
 from node.edge.context import RequestContext
@@ -40,7 +41,7 @@ class Inbound:
             return
         upstream = MeshUpstream(self.hub, txn, request)
         try:
-            request.check()
+            identifiers.check(request)
             if request.max_forwards == 0:
                 upstream.respond(reply(self.hub, request, 483))
                 return
@@ -92,7 +93,7 @@ class Inbound:
         if message is None:
             return
         try:
-            message.check()
+            identifiers.check(message)
             if message.max_forwards == 0:
                 return
             self.hub.forwarder.strip_own_routes(message)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from node.accounts.account import Account
 from node.accounts.book import AccountBook
 from node.accounts.identify import appearance_of
+from node.edge import identifiers
 from node.edge.calls import Calls
 from node.edge.context import RequestContext
 from node.edge.dialog import DialogTable, Match, PhoneSide, Side
@@ -77,7 +78,7 @@ class Ingress:
 
     def _refusal(self, request: Request) -> Response | None:
         """Why the request goes no further (16.3), or `None`."""
-        request.check()
+        identifiers.check(request)
         if request.max_forwards == 0:
             if request.method == "OPTIONS":
                 return self._capabilities(request)
@@ -126,7 +127,7 @@ class Ingress:
         """The ACK to a 2xx; anything else is dropped, for nothing answers an ACK."""
         request = arrived.request
         try:
-            request.check()
+            identifiers.check(request)
             if request.max_forwards == 0:
                 return
             self.hub.forwarder.repair_strict_route(request)

@@ -51,7 +51,7 @@ def pack_dialog(dialog: Dialog) -> bytes:
         _pack_side(group.caller),
         _pack_side(dialog.callee),
     ]
-    return bytes(msgpack.packb(row))
+    return bytes(msgpack.packb(row, unicode_errors="surrogateescape"))
 
 
 def unpack_dialog(data: bytes, group_id: int, *, now: Monotonic, unix: UnixTime) -> DialogSet:
@@ -61,7 +61,7 @@ def unpack_dialog(data: bytes, group_id: int, *, now: Monotonic, unix: UnixTime)
         StoredDialogError: the row cannot be read.
     """
     try:
-        row = msgpack.unpackb(data)
+        row = msgpack.unpackb(data, unicode_errors="surrogateescape")
         (version, call_id, method, caller_tag, callee_tag, from_value, shown_from) = row[:7]
         (to_value, caller_cseq, callee_cseq, caller, callee) = row[7:]
         if version != VERSION:
