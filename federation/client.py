@@ -186,7 +186,7 @@ class ClientTransactions:
         return [Dial()]
 
     def cancel(self, txn: bytes, reason: str = "", *, now: Monotonic) -> list[ClientEffect]:
-        """Cancel an INVITE (DESIGN: a frame after its request). Anything else runs on.
+        """Cancel an INVITE, by a frame after its request. Anything else runs on.
 
         A request that was never sent ends here and now; one that was sent is cancelled on its
         stream, and again on each stream that it is sent on later.

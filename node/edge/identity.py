@@ -1,4 +1,4 @@
-"""Who a caller is, as a callee is shown it (DESIGN: "What the callee sees").
+"""Who a caller is, as a callee is shown it.
 
 A phone is shown a From that it can call back: the caller's number at the server the phone
 registered to, else the caller's URI. Only a caller whose statement was verified gets a
