@@ -14,18 +14,16 @@ import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
-
-import dns.asyncresolver
-import dns.exception
-import dns.nameserver
-import dns.resolver
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from federation.messages import Hello
 from federation.model.address import AddressError, Endpoint, parse_ip
 from federation.model.clocks import Clock, Monotonic
 from federation.model.errors import PeerError
 from federation.model.identity import KEY_NAME_SUFFIX, KeyFormatError, NodeId
+
+if TYPE_CHECKING:
+    from dns.asyncresolver import Resolver as AsyncResolver
 
 DEFAULT_MESH_PORT = 7060
 PROOF_BUDGET = 1.0
@@ -247,11 +245,14 @@ def _endpoints(hosts: Iterable[str], port: int) -> list[Endpoint]:
 
 
 class DnsResolver:
-    """`Resolver` over the system's DNS servers, or those given."""
+    """`Resolver` over the system's DNS servers, or those given.
+
+    dnspython is imported with the first question: it takes a tenth of a node's start.
+    """
 
     def __init__(self, nameservers: Sequence[Endpoint] = ()) -> None:
         self._nameservers = nameservers
-        self._resolver: dns.asyncresolver.Resolver | None = None
+        self._resolver: AsyncResolver | None = None
 
     async def texts(self, name: str) -> Sequence[str]:
         """TXT records."""
@@ -275,23 +276,28 @@ class DnsResolver:
         return [record.address for answer in answers for record in answer]
 
     async def _ask(self, name: str, kind: str) -> Sequence[Any]:
+        from dns.exception import DNSException
+        from dns.resolver import NXDOMAIN
+
         try:
             answer = await self._resolver_now().resolve(
                 name, kind, raise_on_no_answer=False, search=False, lifetime=PROOF_BUDGET
             )
-        except dns.resolver.NXDOMAIN:
+        except NXDOMAIN:
             return ()
-        except (dns.exception.DNSException, OSError) as error:
+        except (DNSException, OSError) as error:
             raise ResolveError(f"{kind} of {name}: {error}") from error
         return () if answer.rrset is None else list(answer.rrset)
 
-    def _resolver_now(self) -> dns.asyncresolver.Resolver:
+    def _resolver_now(self) -> "AsyncResolver":
         if self._resolver is None:
-            resolver = dns.asyncresolver.Resolver(configure=not self._nameservers)
+            from dns.asyncresolver import Resolver as AsyncResolver
+            from dns.nameserver import Do53Nameserver
+
+            resolver = AsyncResolver(configure=not self._nameservers)
             if self._nameservers:
                 resolver.nameservers = [
-                    dns.nameserver.Do53Nameserver(server.host, server.port)
-                    for server in self._nameservers
+                    Do53Nameserver(server.host, server.port) for server in self._nameservers
                 ]
             # A silent server must leave time to ask the next one.
             resolver.timeout = PROOF_BUDGET / 2

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Table, and_, bindparam, delete
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.dml import Delete, Insert
 
 from node.storage.dirty_rows import Row, RowKey
@@ -41,6 +41,8 @@ def _upsert(name: str, dialect: str) -> Insert:
     key = [column.name for column in table.primary_key]
     others = [column.name for column in table.columns if column.name not in key]
     if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql  # slow to import, and few need it
+
         into = postgresql.insert(table)
         return into.on_conflict_do_update(
             index_elements=key, set_={name: into.excluded[name] for name in others}
