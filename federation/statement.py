@@ -153,7 +153,9 @@ def _read(data: bytes, network: Network, now: UnixTime, hops_left: int) -> tuple
     if div is not None:
         if hops_left == 0 or not isinstance(div, bytes):
             raise StatementError(f"diverted more than {MAX_DIVERSIONS} times")
-        diverted = _read(div, network, now, hops_left - 1)[0]
+        diverted, diverted_call = _read(div, network, now, hops_left - 1)
+        if diverted_call != call:
+            raise StatementError("diverted from another call")
     statement = Statement(
         signer=signer,
         caller=_caller(uri, number, account, delegation, signer, network, now),

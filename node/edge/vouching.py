@@ -244,13 +244,18 @@ class Voucher:
 
 
 def _origin(statement: Statement | None) -> Statement | None:
-    """The statement of who called first, if each one who sent the call on was who it was for."""
+    """The statement of who called first, if each one who sent the call on was who it was for.
+
+    Each must have been made for the node that signed the next: a node that merely saw a statement
+    cannot put its caller into a call of its own.
+    """
     while statement is not None and statement.diverted is not None:
         inner = statement.diverted
-        user = inner.destination.partition(":")[2].partition("@")[0].partition("*")[0]
+        target, _, host = inner.destination.partition(":")[2].partition("@")
+        user = target.partition("*")[0]
         forwarder = statement.caller
         login = forwarder.uri.partition(":")[2].partition("@")[0]
-        if user not in (login, forwarder.number):
+        if user not in (login, forwarder.number) or host != statement.signer.key_name:
             return None
         statement = inner
     return statement

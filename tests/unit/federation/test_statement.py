@@ -144,6 +144,21 @@ def test_a_forwarded_call_carries_the_first_statement() -> None:
     )
 
 
+def test_the_first_statement_is_of_the_same_call() -> None:
+    """What somebody was sent with one call cannot be put into another."""
+    plain = Caller(uri="sip:carol@forwarder", number=None, account=None, delegation=None)
+    other = issue_statement(
+        NODE,
+        network=NETWORK,
+        caller=caller(),
+        destination="sip:carol@forwarder",
+        call=call_digest("another@host", "tag"),
+        now=NOW,
+    )
+    with pytest.raises(StatementError):
+        verified(issued(FORWARDER, plain, div=other), peer=FORWARDER)
+
+
 def test_diversions_are_bounded() -> None:
     plain = Caller(uri="sip:a@b", number=None, account=None, delegation=None)
     data = issued(who=plain)
