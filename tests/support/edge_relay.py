@@ -49,7 +49,7 @@ class RecordingSession:
     expected: dict[int, Expected] = field(default_factory=dict)
     legs: dict[int, Installed | None] = field(default_factory=dict)
     partners: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
-    echoes: set[int] = field(default_factory=set)
+    echoes: set[tuple[str, int]] = field(default_factory=set)
     packets: dict[int, int] = field(default_factory=dict)
     "Packets that anchors count, as a test sets them."
     closed: bool = False
@@ -81,7 +81,7 @@ class RecordingSession:
     def free_anchor(self, anchor: Anchor) -> None:
         if self.anchors.pop(anchor.id, None) is not None:
             self.expected.pop(anchor.id, None)
-            self.echoes.discard(anchor.id)
+            self.echoes.discard(("anchor", anchor.id))
             self._part(("anchor", anchor.id))
 
     def leg_port(self, facing: str) -> Endpoint:
@@ -121,9 +121,7 @@ class RecordingSession:
         self._part(here)
         self._part(there)
         self.partners[here], self.partners[there] = there, here
-        for kind, number in (here, there):
-            if kind == "anchor":
-                self.echoes.discard(number)
+        self.echoes -= {here, there}
 
     def _end(self, end: Anchor | int) -> tuple[str, int]:
         if isinstance(end, int):
@@ -137,10 +135,10 @@ class RecordingSession:
         self._known(anchor)
         self._part(("anchor", anchor.id))
 
-    def echo(self, anchor: Anchor) -> None:
-        self._known(anchor)
-        self._part(("anchor", anchor.id))
-        self.echoes.add(anchor.id)
+    def echo(self, end: Anchor | int) -> None:
+        here = self._end(end)
+        self._part(here)
+        self.echoes.add(here)
 
     def report(self) -> SessionReport:
         return SessionReport(
@@ -215,7 +213,7 @@ class MediaMap:
         for session in self._open():
             for anchor in session.anchors.values():
                 if anchor.rtp == port:
-                    if anchor.id in session.echoes:
+                    if ("anchor", anchor.id) in session.echoes:
                         return session.expected[anchor.id].rtp
                     return self._beyond(session, session.partners.get(("anchor", anchor.id)))
         return None
@@ -235,6 +233,8 @@ class MediaMap:
                 continue
             if there.peer_leg != number or there.receive_key != leg.send_key:
                 return None
+            if ("leg", leg.peer_leg) in other.echoes:
+                return self._beyond(session, session.partners.get(("leg", number)))
             return self._beyond(other, other.partners.get(("leg", leg.peer_leg)))
         return None
 
