@@ -138,17 +138,17 @@ class Peer:
         self._add_hints(hints)
         self._post(Post(request, Monotonic(self._clock.monotonic() + POST_TIMEOUT)))
 
-    async def bye(self, bye: Bye, patience: float) -> bool:
-        """Send a bye; whether the peer knew the dialog and has ended it."""
+    async def bye(self, bye: Bye, patience: float) -> bool | None:
+        """Send a bye; whether the peer knew the dialog and has ended it, `None`: no answer."""
         encode(bye)
-        answer: asyncio.Future[bool] = self._loop.create_future()
+        answer: asyncio.Future[bool | None] = self._loop.create_future()
         post = Post(bye, Monotonic(self._clock.monotonic() + patience), answer)
         self._post(post)
         try:
             async with asyncio.timeout(patience):
                 return await answer
         except TimeoutError:
-            return False
+            return None
         finally:
             self._posts.withdraw(post, self.link)
             self._host.peer_changed(self)
@@ -199,14 +199,15 @@ class Peer:
         """The peer ended a stream of ours without what should have come before."""
         if link is not self.link:
             return
-        if self._posts.answered(stream, False):
+        if self._posts.answered(stream, None):
             return
         txn = self._client_streams.get(stream)
         if txn is not None:
             effects = self._client.stream_ended(txn, error, now=self._clock.monotonic())
             self._run_client(effects)
         else:
-            self._server.detached(StreamKey(link.serial, stream), now=self._clock.monotonic())
+            key = StreamKey(link.serial, stream)
+            self._run_server(self._server.abandoned(key, now=self._clock.monotonic()))
 
     def link_received(
         self, link: Link, stream: int, frame: Request | Response | Cancel | Bye

@@ -177,10 +177,10 @@ class Links:
         node: NodeId,
         bye: Bye,
         timeout: float = 2.0,  # noqa: ASYNC109  # also how long the frame waits for a link
-    ) -> bool:
+    ) -> bool | None:
         """Ask a node to end a dialog; whether it knew the dialog.
 
-        `False` also stands for no answer within `timeout` seconds.
+        `None` stands for no answer within `timeout` seconds.
         """
         return await self._peer(node).bye(bye, timeout)
 

@@ -15,14 +15,14 @@ POST_TIMEOUT = 5.5
 
 @dataclass(eq=False, slots=True)
 class Post:
-    """One frame. With `answer`, the peer's response settles it: whether it was a 200."""
+    """One frame. With `answer`, the peer's response settles it: whether it was a 200, or None."""
 
     frame: Request | Response | Bye
     expires: Monotonic
-    answer: asyncio.Future[bool] | None = None
+    answer: asyncio.Future[bool | None] | None = None
 
-    def settle(self, was_done: bool) -> None:
-        """Tell whoever waits; a second time is harmless."""
+    def settle(self, was_done: bool | None) -> None:
+        """Tell whoever waits, `None` where no answer came; a second time is harmless."""
         if self.answer is not None and not self.answer.done():
             self.answer.set_result(was_done)
 
@@ -45,7 +45,7 @@ class Posts:
     def add(self, post: Post) -> None:
         """Let a frame wait; with too many waiting it is dropped."""
         if len(self._waiting) >= MAX_WAITING:
-            post.settle(False)
+            post.settle(None)
         else:
             self._waiting.append(post)
 
@@ -54,13 +54,13 @@ class Posts:
         waiting, self._waiting = self._waiting, []
         for post in waiting:
             if post.expires <= now:
-                post.settle(False)
+                post.settle(None)
                 continue
             stream = link.open_stream((post.frame,), end=True)
             if post.answer is not None:
                 self._unanswered[stream] = post
 
-    def answered(self, stream: int, was_done: bool) -> bool:
+    def answered(self, stream: int, was_done: bool | None) -> bool:
         """A stream brought its answer, or ended without; whether it was one of these."""
         post = self._unanswered.pop(stream, None)
         if post is not None:
@@ -77,7 +77,7 @@ class Posts:
         self.link_gone()
         waiting, self._waiting = self._waiting, []
         for post in waiting:
-            post.settle(False)
+            post.settle(None)
 
     def withdraw(self, post: Post, link: Link | None) -> None:
         """Nobody waits for this one any more."""

@@ -169,6 +169,12 @@ class ServerTransactions:
             entry.deadline = Monotonic(now + ORPHAN_TIMEOUT)
             self._arm(txn, entry)
 
+    def abandoned(self, stream: StreamKey, *, now: Monotonic) -> list[ServerEffect]:
+        """The peer reset the stream of its request: nobody there waits for an answer any more."""
+        txn = self._by_stream.get(stream)
+        self.detached(stream, now=now)
+        return [] if txn is None else self.cancel(txn, "", now=now)
+
     def link_gone(self, link: int, *, now: Monotonic) -> None:
         """Every stream of a link is gone."""
         for stream in [stream for stream in self._by_stream if stream.link == link]:

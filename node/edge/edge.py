@@ -310,6 +310,7 @@ class Edge:
     def _on_tick(self) -> None:
         self._hub.later(INTERVAL, self._on_tick)
         self._watch.look()
+        self._endings.retry()
         self._registrations.sweep()
 
     def _confirmed(self, group: DialogSet) -> None:

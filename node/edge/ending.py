@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from federation.messages import Bye
+from federation.model.clocks import Monotonic
 from federation.model.identity import NodeId
 from node.edge.branches import PhoneBranch, PhoneClients
 from node.edge.dialog import Dialog, DialogSet, DialogState, NodeSide, PhoneSide
 from node.edge.forward import MAX_FORWARDS
 from node.edge.hub import Hub
+from node.edge.owed import KEPT, OwedBye, OwedByes
 from node.edge.replies import reason_header
 from node.sip.errors import SipParseError
 from node.sip.message import Request, Response
@@ -32,6 +34,7 @@ class Endings:
     "Told once for each set: writes its record and deletes what was stored."
     waiting: int = 0
     "BYEs and `bye` frames not yet answered; drain waits for them."
+    owed: OwedByes = field(default_factory=OwedByes)
     _branch: int = field(default=-1)
 
     def forget(self, group: DialogSet, reason: str) -> None:
@@ -61,6 +64,17 @@ class Endings:
             self._end(dialog, reason, spare)
             if dialog.group.is_over:
                 self.forget(dialog.group, reason)
+
+    def tell_again(self, dialog: Dialog, *, caller: bool) -> None:
+        """A phone's BYE did not reach the node of one party: it hears of the end by a `bye`."""
+        side = dialog.side(of_caller=caller)
+        if isinstance(side, NodeSide):
+            self._bye_frame(dialog, side.node, node_is_caller=caller, reason="hung up")
+
+    def retry(self) -> None:
+        """Send what is owed to nodes that can be reached now, or may be."""
+        for owed in self.owed.take(self.hub.links.is_linked, now=self.hub.now()):
+            self._send_bye_frame(owed)
 
     def hang_up_callee(self, dialog: Dialog, reason: str) -> None:
         """End one answer that is not passed on: its ACK, then BYE, to the callee alone.
@@ -147,14 +161,20 @@ class Endings:
         frame = Bye(
             call_id=group.call_id, sender_tag=ours, receiver_tag=theirs, reason=reason[:120]
         )
-        self.waiting += 1
-        self.hub.spawn(self._send_frame(node, frame))
+        self._send_bye_frame(OwedBye(node, frame, Monotonic(self.hub.now() + KEPT)))
 
-    async def _send_frame(self, node: NodeId, frame: Bye) -> None:
+    def _send_bye_frame(self, owed: OwedBye) -> None:
+        self.waiting += 1
+        self.hub.spawn(self._deliver(owed))
+
+    async def _deliver(self, owed: OwedBye) -> None:
         try:
-            await self.hub.links.send_bye(node, frame, timeout=BYE_FRAME_TIMEOUT)
+            links = self.hub.links
+            answer = await links.send_bye(owed.node, owed.frame, timeout=BYE_FRAME_TIMEOUT)
         finally:
             self.waiting -= 1
+        if answer is None:
+            self.owed.add(owed)
 
 
 @dataclass(slots=True)

@@ -51,8 +51,13 @@ class NodeLinks(Protocol):
     def send_ack(self, node: NodeId, hints: Sequence[Endpoint], request: MeshRequest) -> None:
         """Send the ACK to a 2xx."""
 
-    async def send_bye(self, node: NodeId, bye: Bye, timeout: float = 2.0) -> bool:  # noqa: ASYNC109
-        """End a dialog at its other node; whether that was answered."""
+    async def send_bye(
+        self,
+        node: NodeId,
+        bye: Bye,
+        timeout: float = 2.0,  # noqa: ASYNC109
+    ) -> bool | None:
+        """End a dialog at its other node; whether that knew it, `None` without an answer."""
 
     def push_2xx(self, peer: NodeId, txn: bytes, sip: bytes, legs: Legs) -> None:
         """Send a 2xx after the final response of its transaction."""
@@ -75,6 +80,12 @@ class Endings(Protocol):
 
     def hang_up_callee(self, dialog: Dialog, reason: str) -> None:
         """End an answer that is not passed on."""
+
+    def tell_again(self, dialog: Dialog, *, caller: bool) -> None:
+        """A phone's BYE did not reach the node of one party."""
+
+    def retry(self) -> None:
+        """Tell the nodes that could not be told before."""
 
     def end_dialog(self, dialog: Dialog, reason: str, *, spare: NodeId | None = None) -> None:
         """End one dialog of a set from the middle, and the set with its last one."""

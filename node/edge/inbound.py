@@ -123,6 +123,7 @@ class Inbound:
         """A link is ready."""
         name = peer.text[:12]
         self.hub.log.info("link_up", peer=name, software=hello.software, limit_by=name)
+        self.hub.endings.retry()
         self.link_changed()
 
     def on_link_down(self, peer: NodeId) -> None:

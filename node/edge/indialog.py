@@ -28,6 +28,8 @@ from node.sip.flow import Flow
 from node.sip.message import Request, Response
 from node.sip.registrar import Registrar
 
+UNHEARD = (408, 480)
+"Answers to a BYE that may mean that it never arrived."
 OVERTAKEN = 0.5
 "Seconds a request from a node waits for what it overtook: each travels on its own stream."
 MAX_HELD = 32
@@ -267,6 +269,8 @@ class InDialog:
             )
         if not ended:
             return
+        if request.method == "BYE" and response.status in UNHEARD:
+            self.hub.endings.tell_again(match.dialog, caller=not match.from_caller)
         match.dialog.state = DialogState.ENDING
         if group.is_over and not group.ended:
             self.hub.endings.forget(group, "hung up")

@@ -1,8 +1,9 @@
 """Finds calls that are over though nobody said so, by their media and by time.
 
 A sealed leg carries a keepalive every five seconds, so one that is silent for 30 s while no link
-to its node stands has lost that node. Phones on hold may be silent for as long as they like; where
-both should send and nothing at all arrives for `media_timeout`, the call is over.
+to its node stands has lost that node; with a link, one that is silent for 60 s has lost its other
+end, as where that node was started anew. Phones on hold may be silent for as long as they like;
+where both should send and nothing at all arrives for `media_timeout`, the call is over.
 """
 
 from dataclasses import dataclass
@@ -50,15 +51,26 @@ class Watch:
         """Why the call counts as over, or `None`."""
         report = media.session.report()
         for side in (group.caller, dialog.callee):
-            if isinstance(side, NodeSide) and not self.hub.links.is_linked(side.node):
-                heard = max((leg.last_heard or group.created for leg in report.legs), default=now)
-                if now - max(heard, group.created) > LEG_SILENCE:
-                    return "the other node is gone"
+            if isinstance(side, NodeSide) and self._is_gone(side, report, dialog, now):
+                return "the other node is gone"
         quiet_since = media.activity.note(_packets(report), now)
         if media.may_be_silent or isinstance(dialog.callee, ServiceSide):
             media.activity.restart(now)
             return None
         return "no media for too long" if now - quiet_since > self.media_timeout else None
+
+    def _is_gone(
+        self, side: NodeSide, report: SessionReport, dialog: Dialog, now: Monotonic
+    ) -> bool:
+        """Whether a node keeps its legs of the call no more."""
+        is_linked = self.hub.links.is_linked(side.node)
+        heard = [leg.last_heard for leg in report.legs if leg.last_heard is not None]
+        if not report.legs or (is_linked and not heard):
+            return False
+        silence = now - max(heard, default=dialog.group.created)
+        if dialog.answered_at is not None:
+            silence = min(silence, self.hub.clock.unix() - dialog.answered_at)
+        return silence > (self.media_timeout if is_linked else LEG_SILENCE)
 
 
 def _packets(report: SessionReport) -> int:

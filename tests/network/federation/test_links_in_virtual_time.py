@@ -229,7 +229,7 @@ async def test_a_bye_waits_for_a_link_and_gives_up_in_its_time() -> None:
     assert await a.links.send_bye(b.id, bye) is True
     net.cut.add(at(1))
     began = now()
-    assert await a.links.send_bye(b.id, bye, timeout=2.0) is False
+    assert await a.links.send_bye(b.id, bye, timeout=2.0) is None
     assert now() - began <= 2.0 + SLACK
     a.links.close()
     b.links.close()

@@ -233,3 +233,11 @@ def test_a_further_2xx_continues_the_count_and_must_be_one() -> None:
     assert core.further(TXN, sip(200), ()).seq == 5
     with pytest.raises(UsageError):
         core.further(TXN, sip(486), ())
+
+
+def test_an_invite_whose_stream_is_reset_is_cancelled_at_once() -> None:
+    """Who resets the stream of a request has given it up; a lost link comes without resets."""
+    core = ringing()
+    assert core.abandoned(FIRST, now=at(1)) == [DeliverCancel(TXN, "")]
+    assert core.abandoned(FIRST, now=at(2)) == []
+    assert core.cancel(TXN, "again", now=at(3)) == []
