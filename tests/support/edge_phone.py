@@ -70,6 +70,10 @@ class Talk:
     cseq: int
     ended: bool = False
 
+    def is_same(self, other: "Talk") -> bool:
+        """Whether both are the same dialog."""
+        return (self.call_id, self.remote) == (other.call_id, other.remote)
+
     def send(self, method: str, body: bytes = b"", headers: Headers = ()) -> "Sent":
         """Send a request within the dialog."""
         self.cseq += 1
@@ -108,7 +112,7 @@ class Sent:
     over: str = ""
     "How the transaction ended without a final response."
     retry: "Sent | None" = None
-    key: str = ""
+    cancelled: bool = False
 
     @property
     def latest(self) -> "Sent":
@@ -133,6 +137,7 @@ class Sent:
     def cancel(self) -> None:
         """Give up the INVITE."""
         sent = self.latest
+        self.cancelled = sent.cancelled = True
         self.phone.carry_out(
             self.phone.layer.cancel(self.phone.keys[id(sent)], now=self.phone.now())  # type: ignore[index]
         )
@@ -235,6 +240,10 @@ class Phone:
         self.wrote: list[bytes] = []
         self.dead = False
         self.answers_byes = True
+        self.acknowledges = False
+        "Whether each 2xx to an INVITE is acknowledged at once, and ended where it was cancelled."
+        self.talks: list[Talk] = []
+        "The dialogs that were acknowledged so."
         self._wire = wire
         self._clock = clock
         self._digest = DigestClient(login, password)
@@ -375,6 +384,9 @@ class Phone:
         self.inbox.append(arrived)
         if request.method == "BYE" and self.answers_byes:
             arrived.respond(200)
+            for talk in self.talks:
+                if talk.call_id == request.call_id and request.from_.tag in talk.remote:
+                    talk.ended = True
 
     def _cancelled(self, key: ServerKey) -> None:
         for arrived in self.inbox:
@@ -386,6 +398,9 @@ class Phone:
     def _response(self, sent: Sent, response: Response) -> None:
         if response.status not in (401, 407) or "Authorization" in repr(sent.request.encode()):
             sent.responses.append(response)
+            is_invite = sent.request.method == "INVITE"
+            if self.acknowledges and is_invite and 200 <= response.status < 300:
+                self._acknowledge(sent, response)
             return
         role = "WWW" if response.status == 401 else "Proxy"
         challenge = response.get_all(f"{role}-Authenticate")[0]
@@ -396,6 +411,15 @@ class Phone:
         name = "Authorization" if role == "WWW" else "Proxy-Authorization"
         again.append(name, self._digest.answer(challenge, again))
         sent.retry = self.transmit(again)
+
+    def _acknowledge(self, sent: Sent, response: Response) -> None:
+        talk = sent.talk(response)
+        talk.ack()
+        if sent.request.to.tag is not None or any(t.is_same(talk) for t in self.talks):
+            return
+        self.talks.append(talk)
+        if sent.cancelled:
+            talk.send("BYE")
 
     def _arm(self) -> None:
         if self._timer is not None:
