@@ -130,6 +130,8 @@ class DialogSet:
     "Ends the dialog-forming request while it is unanswered."
     peer: NodeId | None = None
     "The other node of a call between nodes, for people."
+    forwarder: str | None = None
+    "The account here that the call was for and that sent it on."
     expires: Monotonic | None = None
     "SUBSCRIBE and REFER: when the dialog is forgotten without a terminating NOTIFY."
 
@@ -216,6 +218,10 @@ class DialogTable:
             groups.remove(group)
         if not groups:
             self._sets.pop(key, None)
+
+    def has_from(self, call_id: str, caller_tag: str, sent_by: Callable[[Side], bool]) -> bool:
+        """Whether such a sender has opened a set of this Call-ID and tag before."""
+        return any(sent_by(group.caller) for group in self._sets.get((call_id, caller_tag), ()))
 
     def find(
         self, call_id: str, from_tag: str, to_tag: str, sent_by: Callable[[Side], bool]

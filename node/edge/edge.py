@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from federation.model.clocks import Clock, Entropy, Monotonic, UnixTime
+from federation.model.clocks import Clock, Entropy, Monotonic
 from federation.model.identity import NodeId
 from node.accounts.book import AccountBook
 from node.edge.branches import MeshBranch, PhoneClients
@@ -19,6 +19,7 @@ from node.edge.hub import Alarm, Hub, NodeLinks, Relay, Wires
 from node.edge.inbound import Inbound
 from node.edge.indialog import InDialog
 from node.edge.ingress import Ingress
+from node.edge.journal import Journal, name_of, plain
 from node.edge.memory import StoredDialogError, pack_dialog, unpack_dialog
 from node.edge.redirect import Redirects
 from node.edge.registration import Registrations
@@ -47,7 +48,7 @@ from node.sip.effects import (
 from node.sip.flow import Flow
 from node.sip.registrar import Registrar
 from node.sip.transaction import TransactionLayer
-from node.storage.call_records import CallRecord, CallRecords
+from node.storage.call_records import CallRecords
 from node.storage.dialogs import DialogStore
 
 DRAIN_WAIT = 2.0
@@ -149,6 +150,7 @@ class Edge:
         )
         self.inbound = Inbound(hub, self._calls, in_dialog, parts.voucher, pending)
         self._watch = Watch(hub)
+        self._journal = Journal(hub, parts.records)
         self._timer: Alarm | None = None
         self._timer_due: Monotonic | None = None
 
@@ -182,6 +184,7 @@ class Edge:
 
     async def close(self) -> None:
         """Stop timers and tasks."""
+        self._journal.flush()
         await self._hub.close()
 
     # From the transports
@@ -211,8 +214,8 @@ class Edge:
                 found.append(
                     CallInfo(
                         str(group.id),
-                        _name_of(group),
-                        _plain(group.to_value),
+                        name_of(group),
+                        plain(group.to_value),
                         state,
                         now - since,
                         group.peer,
@@ -236,7 +239,8 @@ class Edge:
         self._parts.store_bindings(self._parts.registrar.remove(login))
         for group in self._hub.dialogs:
             sides = [group.caller, *(dialog.callee for dialog in group.dialogs.values())]
-            if any(isinstance(side, PhoneSide) and side.login == login for side in sides):
+            here = any(isinstance(side, PhoneSide) and side.login == login for side in sides)
+            if here or group.forwarder == login:
                 self._endings.hang_up(group, "the account was removed")
 
     def peer_gone(self, node: NodeId) -> int:
@@ -326,48 +330,4 @@ class Edge:
         answered = [d for d in group.dialogs.values() if d.answered_at is not None]
         if answered:
             self._parts.dialogs.remove(str(group.id))
-        status = 200 if answered else _status_in(reason)
-        self._parts.records.add(
-            CallRecord(
-                id=f"{int(group.created_at * 1000):x}-{group.id}",
-                call_id=group.call_id,
-                caller=_name_of(group),
-                target=_plain(group.to_value),
-                account=_login_of(group),
-                peer=None if group.peer is None else group.peer.text,
-                started_at=group.created_at,
-                answered_at=answered[0].answered_at if answered else None,
-                ended_at=UnixTime(self._hub.clock.unix()),
-                status=status,
-                reason=_readable(reason)[:200],
-            )
-        )
-
-
-def _name_of(group: DialogSet) -> str:
-    for dialog in group.dialogs.values():
-        return _plain(dialog.shown_from)
-    return _plain(group.from_value)
-
-
-def _plain(value: str) -> str:
-    """The URI of a From or To value, without scheme."""
-    inside = value.partition("<")[2].partition(">")[0] or value
-    return _readable(inside.partition(";")[0].removeprefix("sip:"))[:500]
-
-
-def _readable(text: str) -> str:
-    """Text for people and storage: bytes that came and were no UTF-8 are marked."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _login_of(group: DialogSet) -> str | None:
-    for side in (group.caller, *(dialog.callee for dialog in group.dialogs.values())):
-        if isinstance(side, PhoneSide):
-            return side.login
-    return None
-
-
-def _status_in(reason: str) -> int:
-    head = reason.partition(" ")[0]
-    return int(head) if head.isdigit() and len(head) == 3 else 487
+        self._journal.ended(group, reason)

@@ -111,6 +111,10 @@ class Forwarder:
         mark = self.loop_mark(request)
         return any((via.branch or "").endswith(mark) for via in request.vias[1:])
 
+    def has_passed(self, request: Request) -> bool:
+        """Whether this node sent the request to another node before, for whatever target."""
+        return any(via.host == self._node.key_name for via in request.vias[1:])
+
     def breadths(self, request: Request, count: int) -> list[int | None]:
         """The Max-Breadth of each of `count` copies (RFC 5393 5.3); `None`: none is needed.
 

@@ -48,7 +48,7 @@ class Inbound:
             self.hub.forwarder.strip_own_routes(request)
             if request.to.tag is not None:
                 self._inside(upstream, txn)
-            elif self.hub.forwarder.is_looped(request):
+            elif self.hub.forwarder.is_looped(request) or self._comes_again(request, txn.peer):
                 upstream.respond(reply(self.hub, request, 482))
             else:
                 request.remove("Route")
@@ -137,6 +137,15 @@ class Inbound:
             request.from_.tag or "",
             request.to.tag or "",
             lambda side: _is_at(side, peer),
+        )
+
+    def _comes_again(self, request: Request, peer: NodeId) -> bool:
+        """Whether a spiral has been here before by way of the same node.
+
+        Requests inside it could not be told apart: Call-ID, tags and sender would be the same.
+        """
+        return self.hub.forwarder.has_passed(request) and self.hub.dialogs.has_from(
+            request.call_id, request.from_.tag or "", lambda side: _is_at(side, peer)
         )
 
     def _read(self, frame: MeshRequest, peer: NodeId) -> Request | None:

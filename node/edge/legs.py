@@ -64,6 +64,11 @@ class LegEnd:
         installed = self._legs.get((tag, line))
         return None if installed is None else installed.leg_id
 
+    @property
+    def leg_ids(self) -> frozenset[int]:
+        """Every leg that is installed."""
+        return frozenset(installed.leg_id for installed in self._legs.values())
+
     def take(self, line: int, tag: str, leg: Leg | None, peer_ip: str) -> None:
         """Learn what the other node brought for one m= line.
 

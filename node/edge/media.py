@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from federation.messages import LegAnswer, LegOffer
 from federation.model.clocks import Entropy, Monotonic
 from federation.model.errors import PeerError
-from media_relay.session import RelaySession
+from media_relay.reports import EndpointReport
+from media_relay.session import Anchor, RelaySession
 from node.edge.legs import Leg, LegEnd, LegMark, NoIndex
 from node.edge.phone_media import PhoneEnd, PhoneMark
 from node.sip.sdp import MediaSection, Sdp
@@ -46,6 +47,8 @@ class Carried:
 
 
 End = PhoneEnd | LegEnd
+Handle = Anchor | int
+"What an m= line runs through: an anchor, or a leg's id."
 
 
 @dataclass(slots=True)
@@ -103,9 +106,13 @@ class CallMedia:
         self._settled: tuple[int, str] | None = None
         self._answers: dict[tuple[int, str], frozenset[int]] = {}
         "The m= lines in use, by branch and To-tag, as its last answer says."
+        self._audio: set[int] = set()
+        "The m= lines that are audio; an answer has those of its offer."
         self.sends: dict[int | None, bool] = {}
         "Whether a side sends media through us all the time, by its own last description."
         self.activity = Activity(now)
+        self._main: dict[str, tuple[Handle, Handle | None]] = {}
+        "By To-tag: the caller's and the callee's end of the main stream."
 
     @property
     def may_be_silent(self) -> bool:
@@ -209,6 +216,7 @@ class CallMedia:
         """
         sdp = _parse(body)
         shared = bundled_lines(sdp)
+        self._audio = {index for index, line in enumerate(sdp.media) if line.kind == "audio"}
         self._answers[branch, tag] = frozenset(
             index
             for index, line in enumerate(sdp.media)
@@ -222,10 +230,15 @@ class CallMedia:
 
     def _connect(self, branch: int, tag: str) -> None:
         caller, callee = self.end(None), self.end(branch)
-        for index in self._answers[branch, tag]:
+        for index in sorted(self._answers[branch, tag], key=self._not_audio):
             here, there = caller.handle(index, tag), callee.handle(index, tag)
             if here is not None and there is not None:
                 self.session.join(here, there)
+                self._main.setdefault(tag, (here, there))
+
+    def _not_audio(self, line: int) -> tuple[bool, int]:
+        """Sorts audio lines before all others."""
+        return line not in self._audio, line
 
     def reserve_final(self, tag: str) -> None:
         """A 2xx with this To-tag may take the leg that early answers leave free.
@@ -264,6 +277,27 @@ class CallMedia:
         handle = self.end(None).handle(line, tag)
         if handle is not None:
             self.session.echo(handle)
+            self._main.setdefault(tag, (handle, None))
+
+    def quality(self) -> tuple[EndpointReport | None, EndpointReport | None]:
+        """How the main stream of the confirmed dialog arrived: the caller's, the callee's.
+
+        That is its first audio line, or its first line. The last counters come a moment after
+        `close`.
+        """
+        ends = self._main.get(self._settled[1]) if self._settled else None
+        if ends is None:
+            return None, None
+        report = self.session.report()
+        known = {(False, anchor.id): anchor for anchor in report.anchors}
+        known |= {(True, leg.id): leg for leg in report.legs}
+        caller, callee = (None if end is None else known.get(_key_of(end)) for end in ends)
+        return caller, callee
+
+    def legs_of(self, branch: int | None) -> frozenset[int]:
+        """The ids of the legs towards the caller's node (`branch` None) or that of a branch."""
+        end = self._caller if branch is None else self._branches.get(branch)
+        return end.leg_ids if isinstance(end, LegEnd) else frozenset()
 
     def drop_branch(self, branch: int) -> None:
         """Free what a branch that failed had been given."""
@@ -286,6 +320,10 @@ class CallMedia:
         if end is None:
             raise MediaError("this side of the call has no media")
         return end
+
+
+def _key_of(handle: Handle) -> tuple[bool, int]:
+    return (False, handle.id) if isinstance(handle, Anchor) else (True, handle)
 
 
 def is_carried(line: MediaSection) -> bool:

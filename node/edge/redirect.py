@@ -134,6 +134,8 @@ class Redirects:
         if sent_on >= MAX_REDIRECTS:
             context.start([self._nowhere(context, "forwarded too often")])
             return True
+        if context.group is not None:
+            context.group.forwarder = place.accounts[-1].login
         value = f"<{self._address(place.accounts[-1])}>;reason={_reason(response.status)}"
         place = _Place(place.accounts, (value, *place.diversions))
         for uri in uris:

@@ -6,10 +6,11 @@ end, as where that node was started anew. Phones on hold may be silent for as lo
 where both should send and nothing at all arrives for `media_timeout`, the call is over.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from federation.model.clocks import Monotonic
-from media_relay.reports import SessionReport
+from media_relay.reports import EndpointReport, SessionReport
 from node.edge.dialog import Dialog, DialogSet, NodeSide, ServiceSide
 from node.edge.hub import Hub
 from node.edge.media import CallMedia
@@ -50,9 +51,12 @@ class Watch:
     ) -> str | None:
         """Why the call counts as over, or `None`."""
         report = media.session.report()
-        for side in (group.caller, dialog.callee):
-            if isinstance(side, NodeSide) and self._is_gone(side, report, dialog, now):
-                return "the other node is gone"
+        for side, branch in ((group.caller, None), (dialog.callee, dialog.branch)):
+            if isinstance(side, NodeSide):
+                own = media.legs_of(branch)
+                legs = [leg for leg in report.legs if leg.id in own]
+                if self._is_gone(side, legs, dialog, now):
+                    return "the other node is gone"
         quiet_since = media.activity.note(_packets(report), now)
         if media.may_be_silent or isinstance(dialog.callee, ServiceSide):
             media.activity.restart(now)
@@ -60,12 +64,12 @@ class Watch:
         return "no media for too long" if now - quiet_since > self.media_timeout else None
 
     def _is_gone(
-        self, side: NodeSide, report: SessionReport, dialog: Dialog, now: Monotonic
+        self, side: NodeSide, legs: Sequence[EndpointReport], dialog: Dialog, now: Monotonic
     ) -> bool:
         """Whether a node keeps its legs of the call no more."""
         is_linked = self.hub.links.is_linked(side.node)
-        heard = [leg.last_heard for leg in report.legs if leg.last_heard is not None]
-        if not report.legs or (is_linked and not heard):
+        heard = [leg.last_heard for leg in legs if leg.last_heard is not None]
+        if not legs or (is_linked and not heard):
             return False
         silence = now - max(heard, default=dialog.group.created)
         if dialog.answered_at is not None:

@@ -1,0 +1,124 @@
+"""The record of each call that ended, with how its sound arrived.
+
+A relay worker tells its last counters a moment after the call's endpoints were freed, so a record
+is written that much later; when the edge closes, at once.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from federation.model.clocks import UnixTime
+from media_relay.reports import EndpointReport
+from node.edge.dialog import DialogSet, PhoneSide
+from node.edge.hub import Hub
+from node.edge.media import CallMedia
+from node.storage.call_records import CallRecord, CallRecords, StreamQuality
+
+COUNTERS_WITHIN = 0.5
+"Seconds that a worker is given for its last counters."
+MAX_TEXT = 500
+MAX_REASON = 200
+
+
+@dataclass(slots=True)
+class Journal:
+    """Writes call records."""
+
+    hub: Hub
+    records: CallRecords
+    _unwritten: dict[str, tuple[CallRecord, CallMedia | None]] = field(default_factory=dict)
+
+    def ended(self, group: DialogSet, reason: str) -> None:
+        """A call ended; its media is freed already."""
+        answered = [d for d in group.dialogs.values() if d.answered_at is not None]
+        record = CallRecord(
+            id=f"{int(group.created_at * 1000):x}-{group.id}",
+            call_id=group.call_id,
+            caller=name_of(group),
+            target=plain(group.to_value),
+            account=_login_of(group),
+            peer=None if group.peer is None else group.peer.text,
+            started_at=group.created_at,
+            answered_at=answered[0].answered_at if answered else None,
+            ended_at=UnixTime(self.hub.clock.unix()),
+            status=200 if answered else _status_in(reason),
+            reason=_readable(reason)[:MAX_REASON],
+        )
+        self._unwritten[record.id] = (record, group.media)
+        if group.media is None:
+            self._write(record.id)
+        else:
+            self.hub.later(COUNTERS_WITHIN, lambda: self._write(record.id))
+
+    def flush(self) -> None:
+        """Write what waits, with the counters that are known."""
+        for record_id in list(self._unwritten):
+            self._write(record_id)
+
+    def _write(self, record_id: str) -> None:
+        record, media = self._unwritten.pop(record_id)
+        if media is not None:
+            caller, callee = (_quality(report) for report in media.quality())
+            record = replace(record, from_caller=caller, from_callee=callee)
+        self.records.add(record)
+        self.hub.log.info(
+            "call_ended",
+            call_id=_readable(record.call_id),
+            status=record.status,
+            reason=record.reason,
+            seconds=round(record.duration, 1),
+            **_fields("caller", record.from_caller),
+            **_fields("callee", record.from_callee),
+        )
+
+
+def _quality(report: EndpointReport | None) -> StreamQuality | None:
+    if report is None:
+        return None
+    return StreamQuality(
+        packets=report.packets_in,
+        lost=report.lost,
+        jitter=report.jitter,
+        longest_gap=report.longest_gap,
+    )
+
+
+def _fields(side: str, quality: StreamQuality | None) -> dict[str, float | None]:
+    """A stream in a log line: seconds to the tenth of a millisecond."""
+    if quality is None:
+        return {}
+    return {
+        f"{side}_packets": quality.packets,
+        f"{side}_lost": quality.lost,
+        f"{side}_jitter": None if quality.jitter is None else round(quality.jitter, 4),
+        f"{side}_longest_gap": round(quality.longest_gap, 4),
+    }
+
+
+def name_of(group: DialogSet) -> str:
+    """Who called, as the callee was shown it."""
+    for dialog in group.dialogs.values():
+        return plain(dialog.shown_from)
+    return plain(group.from_value)
+
+
+def plain(value: str) -> str:
+    """The URI of a From or To value, without scheme."""
+    inside = value.partition("<")[2].partition(">")[0] or value
+    return _readable(inside.partition(";")[0].removeprefix("sip:"))[:MAX_TEXT]
+
+
+def _readable(text: str) -> str:
+    """Text for people and storage: bytes that came and were no UTF-8 are marked."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _login_of(group: DialogSet) -> str | None:
+    for side in (group.caller, *(dialog.callee for dialog in group.dialogs.values())):
+        if isinstance(side, PhoneSide):
+            return side.login
+    return group.forwarder
+
+
+def _status_in(reason: str) -> int:
+    head = reason.partition(" ")[0]
+    return int(head) if head.isdigit() and len(head) == 3 else 487
