@@ -5,6 +5,7 @@ The demo, examples and tests share it. The process cannot outlive the one that s
 
 import asyncio
 import contextlib
+import itertools
 import json
 import secrets
 import socket
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from federation.model.address import Endpoint
 from federation.model.errors import RingmeshError
 from node.tether import tethered
 
@@ -43,6 +45,7 @@ class Place:
     """Where a node listens."""
 
     ip: str
+    "Empty: on all addresses of both families."
     port_offset: int = 0
 
     @property
@@ -53,7 +56,7 @@ class Place:
     @property
     def mesh(self) -> str:
         """Where other nodes find it, `host:port`."""
-        return f"{self.ip}:{7060 + self.port_offset}"
+        return str(Endpoint(self.ip or "127.0.0.1", 7060 + self.port_offset))
 
 
 def free_places(count: int) -> list[Place]:
@@ -67,7 +70,7 @@ def free_places(count: int) -> list[Place]:
     """
     found = []
     for place in _candidates():
-        if _is_free(place):
+        if is_free(place):
             found.append(place)
             if len(found) == count:
                 return found
@@ -83,14 +86,26 @@ def _candidates() -> Iterator[Place]:
         yield from (Place(f"127.0.0.{2 + (start + n) % 253}", offset) for n in range(253))
 
 
-def _is_free(place: Place) -> bool:
-    for kind, ports in _PORTS.items():
-        for port in ports:
-            with socket.socket(socket.AF_INET, kind) as probe:
-                try:
-                    probe.bind((place.ip, port + place.port_offset))
-                except OSError:
-                    return False
+def is_free(place: Place) -> bool:
+    """Whether no program holds a port that a node at this place would need."""
+    hosts = [place.ip] if place.ip else ["0.0.0.0", "::"]  # noqa: S104 - asked for
+    wanted = itertools.product(hosts, _PORTS.items())
+    return all(
+        _is_free(host, port + place.port_offset, kind)
+        for host, (kind, ports) in wanted
+        for port in ports
+    )
+
+
+def _is_free(host: str, port: int, kind: socket.SocketKind) -> bool:
+    is_ipv6 = ":" in host
+    with socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, kind) as probe:
+        try:
+            if is_ipv6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((host, port))
+        except OSError:
+            return False
     return True
 
 
@@ -131,10 +146,11 @@ class SpawnedNode:
     async def start(self, *further: str) -> None:
         """Start the process; `further` options are for this run alone."""
         command = (sys.executable, "-m", "node.cli.main", "up", "--state", str(self.state))
+        listen = ("--listen", self.place.ip) if self.place.ip else ()
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *tethered(
-                    *(*command, "--network", self._network, "--listen", self.place.ip),
+                    *(*command, "--network", self._network, *listen),
                     *("--port-offset", str(self.place.port_offset)),
                     *("--log-format", "json", "--json", *self._options, *further),
                 ),

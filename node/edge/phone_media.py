@@ -119,6 +119,7 @@ class PhoneEnd:
                 line.pin_connection()
         if sdp.connection is not None and not sdp.connection.is_null:
             sdp.session.set_connection(self._local_ip)
+        sdp.session.align_origin(self._local_ip)
 
     def give(self, index: int, line: MediaSection) -> None:
         """Write our anchor into one m= line of a description for the phone."""

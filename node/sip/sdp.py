@@ -304,7 +304,7 @@ class Sdp:
 
     @property
     def origin(self) -> str | None:
-        """The text of the `o=` line, which is never edited here."""
+        """The text of the `o=` line; `session.align_origin` may change its address."""
         for line in self.session._lines:
             if line.startswith("o="):
                 return line[2:].rstrip("\r\n")

@@ -9,6 +9,9 @@ from federation.model.errors import UsageError
 from node.sip.ice_candidate import SdpError
 
 _CONNECTION: Final = re.compile(r"c=([^ \r\n]++) ([^ \r\n]++) ([^ /\r\n]++)(/[0-9/]++)?+[ \t]*+")
+_ORIGIN: Final = re.compile(
+    r"(o=[^ \r\n]++ [^ \r\n]++ [^ \r\n]++ IN) (IP[46]) [^ \r\n]++(?=[\r\n]|$)"
+)
 _NULL_ADDRESSES: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, never bound
 _BEFORE_CONNECTION: Final = ("v=", "o=", "s=", "i=", "u=", "e=", "p=", "m=")
 _NAME_ENDS: Final = ("", ":", "\r", "\n")
@@ -96,11 +99,22 @@ class Section:
         Raises:
             UsageError: not an IP address.
         """
-        try:
-            family = "IP6" if parse_ip(address).version == 6 else "IP4"
-        except AddressError as error:
-            raise UsageError(f"{address!r} cannot stand in a c= line") from error
-        self._put_connection(f"c=IN {family} {address}")
+        self._put_connection(f"c=IN {_family(address)} {address}")
+
+    def align_origin(self, address: str) -> None:
+        """Let an `o=` line of the other IP family name `address`; one of its own family stays.
+
+        It is a mere identifier (RFC 8866 section 5.2), yet some phones take it for the family of
+        all media and refuse the description.
+
+        Raises:
+            UsageError: not an IP address.
+        """
+        family = _family(address)
+        for index, line in enumerate(self._lines):
+            match = _ORIGIN.match(line)
+            if match is not None and match[2] != family:
+                self._lines[index] = self._written(f"{match[1]} {family} {address}", index)
 
     def _put_connection(self, text: str) -> None:
         places = [i for i, line in enumerate(self._lines) if line.startswith("c=")]
@@ -146,6 +160,13 @@ class Section:
         if not above.endswith("\n"):
             self._lines[index - 1] = above + self._newline
         self._lines.insert(index, text + self._newline)
+
+
+def _family(address: str) -> str:
+    try:
+        return "IP6" if parse_ip(address).version == 6 else "IP4"
+    except AddressError as error:
+        raise UsageError(f"{address!r} cannot stand in a description") from error
 
 
 def _attribute(name: str, value: str) -> str:

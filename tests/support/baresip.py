@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from federation.model.address import Endpoint
 from node.phone.process import Changes
 from node.phone.tones import Sound, read_wav, tone, write_wav
 from tests.support.ports import free_port, free_udp_block
@@ -124,7 +125,7 @@ class Baresip:
                 self._changes.notify()
 
 
-def _configuration(folder: Path, sip: str, control: int, rtp: int, say: Path) -> str:
+def _configuration(folder: Path, sip: Endpoint, control: int, rtp: int, say: Path) -> str:
     return f"""\
 poll_method epoll
 sip_listen {sip}
@@ -153,7 +154,7 @@ snd_path {folder}
 def _account(line: Line | None, name: str, ip: str, port: int, *, answers: bool) -> str:
     options = f";audio_codecs=PCMU/8000/1,PCMA/8000/1;answermode={'auto' if answers else 'manual'}"
     if line is None:
-        return f"<sip:{name}@{ip}:{port}>;regint=0{options}\n"
+        return f"<sip:{name}@{Endpoint(ip, port)}>;regint=0{options}\n"
     return (
         f"<sip:{line.login}@{line.server};transport={line.transport}>;auth_user={line.login}"
         f";auth_pass={line.password};regint=300"
@@ -176,12 +177,14 @@ async def baresip(
     say = folder / "say.wav"
     write_wav(say, tone(frequency, 60, rate=8000))
     (folder / "config").write_text(
-        _configuration(folder, f"{ip}:{port}", control, free_udp_block(ip, _RTP_PORTS), say)
+        _configuration(folder, Endpoint(ip, port), control, free_udp_block(ip, _RTP_PORTS), say)
     )
     (folder / "accounts").write_text(_account(line, name, ip, port, answers=answers))
     (folder / "contacts").write_text("")
-    async with running("baresip", "-4", "-f", str(folder), cwd=folder) as program:
-        phone = Baresip(program, folder, f"sip:{name}@{ip}:{port}")
+    family = "-6" if ":" in ip else "-4"
+    own = Endpoint(ip, port)
+    async with running("baresip", family, "-f", str(folder), cwd=folder) as program:
+        phone = Baresip(program, folder, f"sip:{name}@{own}")
         await phone.attach(control)
         try:
             if line is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from node.phone.phone import Phone
-from node.spawned import Place, SpawnedNode, SpawnedNodeError, free_places, peer_count
+from node.spawned import Place, SpawnedNode, SpawnedNodeError, free_places, is_free, peer_count
 
 Account = dict[str, Any]
 MEET_WITHIN = 15.0
@@ -103,6 +103,17 @@ async def running_nodes(
             raise
 
 
+def offset_places(ip: str, count: int) -> list[Place]:
+    """Places on one address (empty: on all), told apart by their port offset.
+
+    The highest offsets come first: they are in nobody's way.
+    """
+    found = [place for offset in range(280, -10, -10) if is_free(place := Place(ip, offset))]
+    if len(found) < count:
+        pytest.skip(f"{ip or 'this machine'} has no room for {count} nodes")
+    return found[:count]
+
+
 @contextlib.asynccontextmanager
 async def phone_of(account: Account, **settings: Any) -> AsyncIterator[Phone]:
     """A phone registered as `account`; keywords go to `Phone`, `transport` to `register`."""
@@ -120,6 +131,7 @@ __all__ = [
     "Place",
     "add_user",
     "free_places",
+    "offset_places",
     "phone_of",
     "running_nodes",
 ]

@@ -26,7 +26,8 @@ def _find(ip: str, count: int, kinds: tuple[socket.SocketKind, ...]) -> int:
 
 
 def _is_free(ip: str, port: int, kind: socket.SocketKind) -> bool:
-    with socket.socket(socket.AF_INET, kind) as probe:
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    with socket.socket(family, kind) as probe:
         try:
             probe.bind((ip, port))
         except OSError:

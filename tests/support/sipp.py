@@ -151,6 +151,8 @@ async def sipp(
         aims = {account.aim for account in accounts}
         if target is not None and len(aims) == 1 and (aim := aims.pop()) and scenario == "call":
             options += ["-auth_uri", f"{aim}@{target}"]
+    if target is not None and scenario == "register":
+        options += ["-auth_uri", target]  # of itself it forgets the brackets of IPv6
     if echo:
         options += ["-rtp_echo"]
     if target is not None:

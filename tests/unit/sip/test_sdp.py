@@ -377,3 +377,20 @@ def test_wrong_edits_stop_loudly() -> None:
         section.set("x", "1\r\na=y")
     with pytest.raises(UsageError):
         section.set_direction("both")
+
+
+@pytest.mark.parametrize(
+    ("origin", "address", "wanted"),
+    [
+        ("o=- 1 2 IN IP4 192.168.1.2", "2001:db8::1", "o=- 1 2 IN IP6 2001:db8::1"),
+        ("o=a 1 2 IN IP6 fd00::2", "192.0.2.1", "o=a 1 2 IN IP4 192.0.2.1"),
+        ("o=- 1 2 IN IP4 192.168.1.2", "192.0.2.1", "o=- 1 2 IN IP4 192.168.1.2"),
+        ("o=- 1 2 IN IP4", "2001:db8::1", "o=- 1 2 IN IP4"),
+        ("o=- 1 2 IN IP4 a b", "2001:db8::1", "o=- 1 2 IN IP4 a b"),
+    ],
+)
+def test_the_origin_follows_the_family(origin: str, address: str, wanted: str) -> None:
+    """Some phones take the family of all media from it; within a family it stays as it is."""
+    description = sdp(f"v=0\r\n{origin}\r\ns=-\r\n")
+    description.session.align_origin(address)
+    assert description.encode().decode() == f"v=0\r\n{wanted}\r\ns=-\r\n"
