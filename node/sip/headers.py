@@ -5,7 +5,7 @@ message that is passed on keeps the text it came with; `str` serves what this no
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple, Self
 
@@ -108,11 +108,11 @@ class NameAddr:
 
     def with_param(self, name: str, value: str | None = None) -> Self:
         """This value with one header parameter set; `value` is written as given."""
-        return replace(self, params=with_param(self.params, name, value))
+        return type(self)(self.display, self.uri, with_param(self.params, name, value))
 
     def without_param(self, name: str) -> Self:
         """This value without one header parameter."""
-        return replace(self, params=without_param(self.params, name))
+        return type(self)(self.display, self.uri, without_param(self.params, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,19 +193,23 @@ class Via:
         asked = self.wants_rport
         if not asked and host == self.host:
             stripped = without_param(self.params, "received")
-            return self if stripped == self.params else replace(self, params=stripped)
+            return self if stripped == self.params else self._with(stripped)
         params = with_param(self.params, "received", host)
         if asked:
             params = with_param(params, "rport", str(port))
-        return replace(self, params=params)
+        return self._with(params)
 
     def with_param(self, name: str, value: str | None = None) -> Self:
         """This Via with one parameter set."""
-        return replace(self, params=with_param(self.params, name, value))
+        return self._with(with_param(self.params, name, value))
 
     def without_param(self, name: str) -> Self:
         """This Via without one parameter."""
-        return replace(self, params=without_param(self.params, name))
+        return self._with(without_param(self.params, name))
+
+    def _with(self, params: Params) -> Self:
+        """`dataclasses.replace` for the parameters, at a fifth of its price."""
+        return type(self)(self.transport, self.host, self.port, params)
 
 
 def _parse_name_addr(text: str) -> NameAddr:

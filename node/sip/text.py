@@ -114,7 +114,9 @@ def find_param(params: Params, name: str) -> str | None:
     """
     for key, value in params:
         if key == name or key.lower() == name:
-            return "" if value is None else unquote(value)
+            if not value:
+                return ""
+            return unquote(value) if value[0] == '"' else value
     return None
 
 
