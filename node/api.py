@@ -113,7 +113,7 @@ class ApiServer:
     async def _resolve(self, request: web.Request) -> web.Response:
         uri = request.query.get("uri", "")
         if not uri:
-            raise RefusedError("say what to resolve: /v1/resolve?uri=…", 400)
+            raise RefusedError("say what to resolve: a number, a login or user@domain", 400)
         return _answer(await self._control.resolve(uri))
 
     async def _users(self, _: web.Request) -> web.Response:

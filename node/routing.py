@@ -12,7 +12,7 @@ from typing import Protocol
 
 from dht.finder import Found, Inconclusive, LookupResult
 from dht.record import Record, Route
-from federation.model.address import Endpoint
+from federation.model.address import AddressError, Endpoint, parse_ip
 from federation.model.clocks import Clock, Monotonic
 from federation.model.identity import KeyFormatError, NodeId
 from federation.model.number import Number
@@ -180,6 +180,9 @@ class TargetReader:
             pass
         if host.endswith(".alt"):
             return Refusal(404, "this key name is not written right")
+        if _is_ip(host):
+            text = f"{host} is not this node; others are called by number, key name or domain"
+            return Refusal(404, text)
         return DomainTarget(host, user, uri.port)
 
 
@@ -291,6 +294,14 @@ class Locator:
 
 async def _nothing() -> None:
     return None
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        parse_ip(host)
+    except AddressError:
+        return False
+    return True
 
 
 def _is_login(text: str) -> bool:

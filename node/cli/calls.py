@@ -31,6 +31,8 @@ def hangup(
     state: State = None,
 ) -> None:
     """End one call, or all of them."""
+    if not call:
+        raise typer.BadParameter("say which call: an id from `ringmesh call list`, or `all`")
     answer = client_of(state).delete("calls", call)
     if as_json:
         print_json(answer)

@@ -7,6 +7,9 @@ import typer
 from node.cli.options import AsJson, State, client_of
 from node.cli.output import print_fields, print_json, print_table
 
+MAX_TARGET = 1024
+"Characters of a URI that can be asked for."
+
 
 def status(as_json: AsJson = False, state: State = None) -> None:
     """Show how the running node is."""
@@ -60,6 +63,8 @@ def resolve(
     state: State = None,
 ) -> int:
     """Show where a call to URI would go; exit code 1 if nowhere."""
+    if len(uri) > MAX_TARGET:
+        raise typer.BadParameter(f"a target has at most {MAX_TARGET} characters")
     answer = client_of(state).get("resolve", uri=uri)
     if as_json:
         print_json(answer)

@@ -56,6 +56,8 @@ def test_without_a_node_the_exit_code_is_3(
         (("user", "add"), "Invalid value: give one LOGIN, or --from FILE.csv"),
         (("user", "add", "a", "--from", "f"), "Invalid value: give one LOGIN, or --from FILE.csv"),
         (("user", "show"), "Missing argument 'LOGIN'"),
+        (("call", "hangup", ""), "Invalid value: say which call: an id from `ringmesh call list`"),
+        (("resolve", "a" * 1025), "Invalid value: a target has at most 1024 characters"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_exit_code_2(
