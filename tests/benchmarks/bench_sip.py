@@ -19,7 +19,7 @@ from pathlib import Path
 
 from node.spawned import Place, SpawnedNode, free_places
 from tests.benchmarks.figures import cpu_seconds, show, skipped, title
-from tests.benchmarks.load import Load, Sipp, User, prepared_rows
+from tests.benchmarks.load import Load, OverloadError, Sipp, User, prepared_rows
 from tests.benchmarks.udp_phone import UdpPhone
 from tests.support.ports import free_port
 from tests.support.processes import descendants
@@ -57,7 +57,7 @@ REGISTRATIONS = (
 )
 CALLS = (
     Kind("call, no SDP", "call", 300, 4, CALL_GOAL_MS),
-    Kind("call, no SDP", "call", 1000, 4, CALL_GOAL_MS),
+    Kind("call, no SDP", "call", 600, 4, CALL_GOAL_MS),
     Kind("call with SDP and two anchors", "call_with_sdp", 100, 4, None, with_kamailio=False),
 )
 
@@ -71,15 +71,20 @@ class Server:
         self.callers, self.callees = users[:USERS], users[USERS:]
         self._spent: list[tuple[Kind, Load]] = []
         self._after = (0.0, 0.0)
+        self.failed: dict[Kind, str] = {}
+        "Loads that were not carried, and what SIPp said."
 
     async def take_load(self, folder: Path, *, only_common: bool) -> None:
         """Go through all loads; then `figures` needs `LINGER` seconds of rest."""
         sipp = Sipp(folder, self.place, self.pids)
-        for kind in REGISTRATIONS:
-            await self._register(sipp, kind)
-        for kind in CALLS:
-            if kind.with_kamailio or not only_common:
-                await self._call(sipp, kind)
+        for kind in (*REGISTRATIONS, *CALLS):
+            if only_common and not kind.with_kamailio:
+                continue
+            put = self._register if kind in REGISTRATIONS else self._call
+            try:
+                await put(sipp, kind)
+            except OverloadError as error:
+                self.failed[kind] = str(error)
         self._after = (cpu_seconds(*self.pids), time.monotonic())
 
     async def figures(self) -> dict[Kind, float]:
@@ -175,6 +180,8 @@ async def main() -> int:
         other_value = yardstick.get(kind)
         note = f"Kamailio {other_value:.2f}, ratio {value / other_value:.1f}" if other_value else ""
         show(f"{kind.name}, {kind.rate:,}/s", value, "ms", goal=kind.goal, note=note)
+    for kind, reason in node.failed.items():
+        skipped(f"{kind.name}, {kind.rate:,}/s", reason)
     if not yardstick:
         skipped("Kamailio beside it", f"absent (apt-get install {PACKAGES['kamailio']})")
     return 0

@@ -14,7 +14,7 @@ from tests.support.ports import free_port
 from tests.support.programs import Program, running
 
 SCENARIOS = Path(__file__).parent / "scenarios"
-GRACE = 20.0
+GRACE = 8.0
 "Seconds that the last calls of a run may take."
 
 
@@ -35,6 +35,10 @@ class Load:
     "Seconds, from the first message to the last."
 
 
+class OverloadError(Exception):
+    """The server, or a machine that had other things to do, did not carry the load."""
+
+
 class Sipp:
     """Runs scenarios against one server; each run has a folder of its own in `folder`."""
 
@@ -51,7 +55,7 @@ class Sipp:
         """Begin `count` calls, `rate` a second.
 
         Raises:
-            RuntimeError: not all of them went as the scenario says.
+            OverloadError: not all of them went as the scenario says, in time.
         """
         before = cpu_seconds(*self._pids)
         folder = self._fresh_folder()
@@ -60,15 +64,16 @@ class Sipp:
         statistics = folder / "statistics.csv"
         aim = f"{self.server.ip}:{self.server.sip_port}"
         options = ["-inf", str(table), "-r", str(rate), "-m", str(count), "-l", str(8 * rate)]
-        options += ["-trace_stat", "-stf", str(statistics), "-fd", "1", aim]
+        options += ["-trace_stat", "-stf", str(statistics), "-fd", "1"]
+        options += ["-timeout", str(round(count / rate + GRACE)), "-timeout_error", aim]
         async with self._program(scenario, folder, free_port(self.server.ip), *options) as program:
-            code = await program.ends(count / rate + GRACE)
+            code = await program.ends(count / rate + 2 * GRACE)
         with statistics.open(newline="") as file:
             last = list(csv.DictReader(file, delimiter=";"))[-1]
         if code != 0 or int(last["SuccessfulCall(C)"]) != count:
-            errors = "\n".join(path.read_text()[:1500] for path in folder.glob("errors*"))
-            raise RuntimeError(
-                f"{scenario}: {last['SuccessfulCall(C)']} of {count} went well\n{errors}"
+            errors = " ".join(path.read_text()[-200:] for path in folder.glob("errors*"))
+            raise OverloadError(
+                f"{last['SuccessfulCall(C)']} of {count} went well {errors}".rstrip()
             )
         return Load(count, cpu_seconds(*self._pids) - before)
 
