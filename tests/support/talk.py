@@ -42,5 +42,7 @@ async def talk(caller: Phone, callee: Phone, target: str) -> Talk:
     call = await caller.call(target, playing=Tone(CALLER_TONE))
     await call.wait_confirmed()
     answered = await callee.next_call()
+    while (answered.times.invited or 0.0) < (call.times.invited or 0.0):
+        answered = await callee.next_call()  # an earlier one that nobody took
     await answered.wait_confirmed()
     return Talk(call, answered)
