@@ -1,0 +1,70 @@
+"""Five hundred calls that ring at once between two nodes, and what is left of them."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.support.many_calls import ManyPhone
+from tests.support.nodes import NodeProcess, add_user, running_nodes
+
+CALLS = 500
+RATE = 100.0
+"New calls a second."
+RING_WITHIN = 40.0
+GROWTH = 60.0
+"MB that a node may keep of 500 calls that are over."
+
+
+def memory(node: NodeProcess) -> float:
+    """Resident MB of the node's main process."""
+    for line in Path(f"/proc/{node.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError("no VmRSS")
+
+
+async def free(node: NodeProcess) -> None:
+    """It holds no call, no relay session, no port but those of its workers."""
+
+    def is_free(status: dict[str, Any]) -> bool:
+        relay = status["relay"]
+        sessions = sum(worker["sessions"] for worker in relay["workers"])
+        idle = relay["ports_in_use"] == len(relay["workers"])
+        return not status["calls"] and not sessions and idle
+
+    await node.until(is_free, 20, "free of every call")
+    assert all(not peer.get("open") for peer in await node.ask("peers"))
+
+
+async def test_five_hundred_ring_at_once(tmp_path: Path) -> None:
+    """Each reaches 180 over one link, all ring together, all are cancelled, nothing remains."""
+    async with running_nodes(tmp_path, 2) as (a, b):
+        alice, bob = await add_user(a, "alice"), await add_user(b, "bob")
+        await a.finds(bob["number"])
+        async with (
+            ManyPhone("alice", alice["password"], a.place) as caller,
+            ManyPhone("bob", bob["password"], b.place) as callee,
+        ):
+            await caller.register()
+            await callee.register()
+            before = memory(a), memory(b)
+            begin = time.monotonic()
+            uri = f"sip:{bob['number']}@{alice['server']}"
+            invites = await caller.ring_all(uri, CALLS, rate=RATE, within=RING_WITHIN)
+            print(f"{CALLS} calls ring {time.monotonic() - begin:.1f} s after the first INVITE")
+            assert len(callee.ringing) == CALLS
+            for node in (a, b):
+                status = await node.ask("status")
+                assert status["calls"] == CALLS
+            during = memory(a), memory(b)
+            begin = time.monotonic()
+            await caller.cancel_all(invites, within=RING_WITHIN)
+            print(f"all cancelled {time.monotonic() - begin:.1f} s after the first CANCEL")
+            assert not callee.ringing
+            await free(a)
+            await free(b)
+            after = memory(a), memory(b)
+            for name, *sizes in zip(("a", "b"), before, during, after, strict=True):
+                print(name, "MB before, during, after:", *(f"{size:.0f}" for size in sizes))
+            assert after[0] - before[0] < GROWTH
+            assert after[1] - before[1] < GROWTH
