@@ -1,6 +1,8 @@
 """Calls that a device sends on with 3xx: to the same node, to others, round and round, nowhere."""
 
+import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -12,6 +14,8 @@ from node.phone.check import hear_both, measure_call
 from node.phone.choices import Answer, Ring, Tone
 from node.phone.phone import Phone
 from node.phone.tones import Limits
+from node.storage.call_records import CallRecord, newest_call_records
+from node.storage.database import Database
 from tests.support.nodes import Account, NodeProcess, add_user, phone_of, running_nodes
 from tests.support.sip_ua import SipUa, a_sip_ua
 
@@ -165,6 +169,59 @@ async def test_the_caller_gives_up_while_the_third_node_rings(scene: Scene) -> N
     assert await call.wait_ended() == 487
     assert await ringing.wait_ended() == 487
     await idle(scene)
+
+
+async def test_the_records_say_how_it_sounded(scene: Scene) -> None:
+    """At every node, for what either side sent; also at the one that only sends it on."""
+    nodes = scene.nodes
+    began = time.time()
+    scene.device.redirect(nodes.bob, key_uri(nodes.carol))
+    report = await measure_call(
+        scene.phone_a, scene.phone_c, key_uri(nodes.bob), seconds=2, limits=NOISY
+    )
+    assert report.ok, str(report)
+    for node, login in ((nodes.a, "alice"), (nodes.b, "bob"), (nodes.c, "carol")):
+        record = await record_since(node, began)
+        assert record.account == login
+        for quality in (record.from_caller, record.from_callee):
+            assert quality is not None
+            assert quality.packets > 100, "fifty a second"
+            assert quality.lost <= quality.packets * 0.05
+            assert quality.jitter is not None
+            assert 0 < quality.jitter < 0.1
+            assert 0.01 < quality.longest_gap < 1.0
+    await idle(scene)
+
+
+async def test_jitter_is_known_of_codecs_without_a_number_of_their_own(nodes: Nodes) -> None:
+    """iLBC has a dynamic payload type, whose clock rate stands in the SDP."""
+    began = time.time()
+    async with (
+        phone_of(nodes.alice, codecs=("iLBC",)) as caller,
+        phone_of(nodes.carol, codecs=("iLBC",)) as callee,
+    ):
+        await measure_call(caller, callee, key_uri(nodes.carol), seconds=1, limits=NOISY)
+    for node in (nodes.a, nodes.c):
+        record = await record_since(node, began)
+        for quality in (record.from_caller, record.from_callee):
+            assert quality is not None
+            assert quality.packets > 20
+            assert quality.jitter is not None
+
+
+async def record_since(node: NodeProcess, began: float) -> CallRecord:
+    """The record of a call that began after `began`; it is written a moment after its end."""
+    database = Database.open(node.state)
+    try:
+        async with asyncio.timeout(10):
+            while True:
+                with database.read() as connection:
+                    records = list(newest_call_records(connection, 1))
+                if records and records[0].started_at >= began:
+                    return records[0]
+                await asyncio.sleep(0.1)
+    finally:
+        database.close()
 
 
 async def test_back_to_the_callers_own_node(scene: Scene) -> None:
