@@ -7,6 +7,7 @@ callee answered it.
 """
 
 import enum
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +18,10 @@ from node.edge.media import CallMedia
 from node.sip.flow import Flow
 
 DIALOG_METHODS = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+MAX_SETS = 65_536
+"Dialog sets of this node at a time; further requests that would open one are refused."
+MAX_SETS_OF_NODE = 8_192
+"The same for those that one other node opened."
 MAX_DIALOGS = 32
 "To-tags one request may be answered with; further ones are not passed on."
 
@@ -193,10 +198,12 @@ class DialogTable:
 
     def __init__(self) -> None:
         self._sets: dict[tuple[str, str], list[DialogSet]] = {}
+        self._count = 0
+        self._of_node: Counter[NodeId] = Counter()
         self._next_id = 1
 
     def __len__(self) -> int:
-        return sum(map(len, self._sets.values()))
+        return self._count
 
     def __iter__(self) -> Iterator[DialogSet]:
         return iter([group for groups in self._sets.values() for group in groups])
@@ -209,15 +216,31 @@ class DialogTable:
     def add(self, group: DialogSet) -> None:
         """Keep a set until it is removed."""
         self._sets.setdefault((group.call_id, group.caller_tag), []).append(group)
+        self._count += 1
+        if isinstance(group.caller, NodeSide):
+            self._of_node[group.caller.node] += 1
+
+    def has_room_for(self, sender: Side) -> bool:
+        """Whether one more set of this sender is within the bounds."""
+        if isinstance(sender, NodeSide) and self._of_node[sender.node] >= MAX_SETS_OF_NODE:
+            return False
+        return self._count < MAX_SETS
 
     def remove(self, group: DialogSet) -> None:
         """Forget a set and all its dialogs."""
         key = (group.call_id, group.caller_tag)
         groups = self._sets.get(key, [])
-        if group in groups:
-            groups.remove(group)
+        if group not in groups:
+            return
+        groups.remove(group)
         if not groups:
-            self._sets.pop(key, None)
+            del self._sets[key]
+        self._count -= 1
+        if isinstance(group.caller, NodeSide):
+            node = group.caller.node
+            self._of_node[node] -= 1
+            if not self._of_node[node]:
+                del self._of_node[node]
 
     def has_from(self, call_id: str, caller_tag: str, sent_by: Callable[[Side], bool]) -> bool:
         """Whether such a sender has opened a set of this Call-ID and tag before."""

@@ -13,10 +13,10 @@ from node.edge import identifiers
 from node.edge.branches import MeshBranch
 from node.edge.calls import Calls
 from node.edge.context import RequestContext
-from node.edge.dialog import Match, NodeSide, Side
+from node.edge.dialog import DIALOG_METHODS, Match, NodeSide, Side
 from node.edge.hub import Hub, MeshUpstream
 from node.edge.indialog import InDialog
-from node.edge.replies import reply
+from node.edge.replies import reason_header, reply
 from node.edge.vouching import Voucher
 from node.sip.errors import SipParseError
 from node.sip.message import Request, Response, parse_message
@@ -66,7 +66,12 @@ class Inbound:
 
     def _outside(self, upstream: MeshUpstream, txn: ServerTransaction) -> None:
         request, peer = upstream.request, txn.peer
-        context = self.calls.from_node(upstream, NodeSide(peer))
+        sender = NodeSide(peer)
+        if request.method in DIALOG_METHODS and not self.hub.dialogs.has_room_for(sender):
+            text = reason_header(480, "this node carries as many calls as it can")
+            upstream.respond(reply(self.hub, request, 480, Reason=text))
+            return
+        context = self.calls.from_node(upstream, sender)
         txn.on_cancel = lambda reason: context.cancel()
         statement = self.voucher.read(txn.request, request, peer)
         if self.voucher.needs_check(statement):

@@ -13,7 +13,7 @@ from node.accounts.identify import appearance_of
 from node.edge import identifiers
 from node.edge.calls import Calls
 from node.edge.context import RequestContext
-from node.edge.dialog import DialogTable, Match, PhoneSide, Side
+from node.edge.dialog import DIALOG_METHODS, DialogTable, Match, PhoneSide, Side
 from node.edge.hub import Hub, PhoneUpstream
 from node.edge.identity import is_anonymous
 from node.edge.indialog import InDialog
@@ -29,6 +29,8 @@ ALLOW = (
     "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, INFO, UPDATE, PRACK, REFER, "
     "SUBSCRIBE, NOTIFY"
 )
+RETRY_AFTER = 5
+"Seconds named in a 503: this node carries as many calls as it can."
 SUPPORTED = "path, 100rel, timer, replaces, norefersub"
 
 
@@ -165,6 +167,10 @@ class Ingress:
         request.remove("Route")  # the way leads where this node finds the target, nowhere else
         server = self._server_of(request, flow)
         side = PhoneSide(flow, account.login, server)
+        if request.method in DIALOG_METHODS and not self.hub.dialogs.has_room_for(side):
+            busy = reply(self.hub, request, 503, Retry_After=str(RETRY_AFTER))
+            upstream.respond(busy)
+            return
         if request.method == "INVITE":
             upstream.respond(reply(self.hub, request, 100))
         context = self.calls.from_account(upstream, side, account)

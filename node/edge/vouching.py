@@ -38,6 +38,8 @@ BURST = 8
 REFILL_INTERVAL = 2.0
 MAX_BUDGETS = 4096
 "Nodes whose verification budget is remembered."
+MAX_CHECKS = 16
+"Account keys being checked or waiting for it: 4 s of work. Further callers show as unverified."
 
 
 class Delegations:
@@ -85,19 +87,30 @@ class NumberChecks:
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="number")
     )
     _budgets: dict[NodeId, _Budget] = field(default_factory=dict)
+    _under_way: dict[AccountId, asyncio.Future[Number]] = field(default_factory=dict)
 
     def known(self, number: Number, account: AccountId) -> bool:
         """Whether the pair was verified before."""
         return self.verified.get(account) == number
 
     async def check(self, number: Number, account: AccountId, peer: NodeId) -> bool:
-        """Whether the number is the key's; `False` too where `peer` used up its budget."""
+        """Whether the number is the key's.
+
+        `False` too where `peer` used up its budget or too much is being checked. Calls of one
+        account that come together are checked once.
+        """
         if self.known(number, account):
             return True
-        if not self._take(peer):
-            return False
-        loop = asyncio.get_running_loop()
-        derived = await loop.run_in_executor(self._threads, self.derive, account)
+        check = self._under_way.get(account)
+        if check is None:
+            if len(self._under_way) >= MAX_CHECKS or not self._take(peer):
+                return False
+            loop = asyncio.get_running_loop()
+            check = loop.run_in_executor(self._threads, self.derive, account)
+            self._under_way[account] = check
+            check.add_done_callback(lambda _: self._under_way.pop(account, None))
+        # The end of one call must not end the check for the others.
+        derived = await asyncio.shield(check)
         if derived != number:
             return False
         self.verified.add(account, number, now=self.clock.unix())
