@@ -8,10 +8,10 @@ import pytest
 
 from federation.model.identity import AccountId, AccountKey, NodeKey
 from federation.model.number import Number
-from node.edge import dialog, vouching
+from node.edge import dialog, indialog, media, vouching
 from node.edge.vouching import BURST, MAX_CHECKS, NumberChecks
 from node.storage.verified_numbers import VerifiedNumbers
-from tests.support.edges import World
+from tests.support.edges import World, sdp
 from tests.support.virtual_loop import LoopClock
 from tests.support.virtual_time import in_virtual_time
 
@@ -149,4 +149,68 @@ async def test_a_phone_is_told_when_its_node_is_full(monkeypatch: pytest.MonkeyP
     bob.calls()[0].respond(486)
     await world.settle()
     assert carried.statuses == [486]
+    await world.over()
+
+
+@in_virtual_time
+async def test_a_description_has_only_so_many_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "MAX_MEDIA_LINES", 2)
+    world = World()
+    alice, bob = world.phone("A", "alice"), world.phone("B", "bob")
+    await world.registered()
+    body = sdp(alice.ip)
+    lines = body + b"m=audio 40002 RTP/AVP 0\r\n" * 2
+    refused = alice.invite(world.dial(alice, "bob"), lines)
+    await world.settle()
+    assert refused.statuses == [488]
+    assert bob.calls() == []
+    await world.over()
+
+
+@in_virtual_time
+async def test_one_request_makes_only_so_many_dialogs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that answers with ever new To-tags is heard up to the bound."""
+    monkeypatch.setattr(dialog, "MAX_DIALOGS", 3)
+    world = World()
+    alice, bob = world.phone("A", "alice"), world.phone("B", "bob")
+    await world.registered()
+    sent = alice.invite(world.dial(alice, "bob"))
+    await world.settle()
+    (arrived,) = bob.calls()
+    for number in range(10):
+        arrived.tag = f"tag{number}"
+        arrived.respond(180)
+        await world.settle()
+    assert sent.statuses == [180] * 3
+    sent.cancel()
+    await world.settle()
+    await world.over()
+
+
+@in_virtual_time
+async def test_requests_that_overtook_others_are_held_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is one too many goes on at once; nothing is lost."""
+    monkeypatch.setattr(indialog, "MAX_HELD", 2)
+    world = World()
+    alice, bob = world.phone("A", "alice"), world.phone("B", "bob")
+    await world.registered()
+    sent = alice.invite(world.dial(alice, "bob"))
+    await world.settle()
+    (arrived,) = bob.calls()
+    arrived.respond(200, sdp(bob.ip))
+    await world.settle()
+    talk = sent.talk()
+    talk.ack()
+    await world.settle()
+    talk.cseq += 5  # as if five requests before these were still on their way
+    infos = [talk.send("INFO") for _ in range(3)]
+    await asyncio.sleep(0.1)
+    assert [len(held) for held in world["B"].edge.inbound.in_dialog._held.values()] == [2]
+    await world.settle()
+    assert [info.status for info in infos] == [200] * 3
+    bye = talk.send("BYE")
+    await world.settle()
+    assert bye.status == 200
     await world.over()
