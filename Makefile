@@ -3,6 +3,7 @@
 # make test    run the tests        make lint   ruff and mypy
 # make demo    three nodes and two phones on this machine, with measured sound
 # make bench   print the figures    make clean  remove what was made
+# make simulate  the DHT under attack: all cases, or one with NODES= LOOKUPS= HOSTILE= SEED=
 #
 # Another Python: `make setup PYTHON=/path/to/python3.12`. Packages come from the index that pip is
 # configured for (PIP_INDEX_URL, pip.conf).
@@ -15,7 +16,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	&& { command -v "$$p"; break; }; done)
 ARGS ?=
 
-.PHONY: up setup test demo bench lint clean check-system
+.PHONY: up setup test demo bench simulate lint clean check-system
 
 up: $(VENV)/.installed
 	@exec $(BIN)/ringmesh up $(ARGS)
@@ -30,6 +31,12 @@ demo: $(VENV)/.tested
 
 bench: $(VENV)/.tested
 	@exec $(BIN)/python -m tests.benchmarks $(ARGS)
+
+# Two cases at a time; results are kept, so a run that was stopped goes on where it was.
+simulate: $(VENV)/.tested
+	@NODES="$(NODES)" LOOKUPS="$(LOOKUPS)" HOSTILE="$(HOSTILE)" SEED="$(SEED)" KIND="$(KIND)" \
+		LAYER="$(LAYER)" CASES="$(CASES)" FRESH="$(FRESH)" JOBS="$(JOBS)" RUN_SEED="$(RUN_SEED)" \
+		$(BIN)/python -m tests.simulation
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .

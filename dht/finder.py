@@ -14,10 +14,10 @@ from dht.messages import WANTS_IPV4, WANTS_IPV6, ContactEntry, FindNode, Get, No
 from dht.number_claims import ClaimVerifier
 from dht.overlay import SENDS, Overlay, Reply
 from dht.record import Kind, Record, RecordError, positions
-from dht.region import RegionEstimator
+from dht.region import LEAST_SAMPLE, RegionEstimator
 from dht.scope import may_try
 from dht.store import RecordStore, merge
-from dht.table import SecureTable
+from dht.table import FIRST_PATIENCE_S, LEAST_PATIENCE_S, SecureTable
 from federation.model.address import Endpoint
 from federation.model.clocks import Clock, Monotonic
 from federation.model.identity import AccountId
@@ -32,6 +32,12 @@ MAX_REPAIRS = 3
 "Holders of an older record that are given the newer one after a lookup."
 MAX_CLAIMS_VERIFIED = 16
 "Claims of one number whose derivation is checked in one lookup."
+NEXT_REGION_S = 0.8
+"The second region is searched beside the first if that has not settled the lookup by then."
+FEW_ROUND_TRIPS = 10
+"Contacts whose round trip is known, below which nothing is concluded about strangers."
+LEAST_STRANGER_S = 0.15
+"The least patience with nodes that were never met."
 MAX_LOOKUPS = 256
 "Lookups at a time; beyond, the answer is inconclusive at once."
 
@@ -56,6 +62,26 @@ class Inconclusive:
 
 
 LookupResult: TypeAlias = Found | NotFound | Inconclusive
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A lookup that is over: its result, and what it took."""
+
+    result: LookupResult
+    outcomes: tuple[Outcome, ...]
+    "One for each region that was searched."
+    seconds: float
+
+    @property
+    def asked(self) -> int:
+        """Requests, repeated transmissions not counted."""
+        return sum(outcome.asked for outcome in self.outcomes)
+
+    @property
+    def hops(self) -> int:
+        """How many nodes named one another on the longest way to an answer."""
+        return max((outcome.hops for outcome in self.outcomes), default=0)
 
 
 class Finder:
@@ -85,22 +111,50 @@ class Finder:
         self, kind: Kind, key: bytes, *, budget: float = LOOKUP_BUDGET_S
     ) -> LookupResult:
         """Look a key up, in its second region too if the first does not settle it."""
-        deadline = Monotonic(self._clock.monotonic() + budget)
-        outcomes: list[Outcome] = []
+        return (await self.explore(kind, key, budget=budget)).result
+
+    async def explore(self, kind: Kind, key: bytes, *, budget: float = LOOKUP_BUDGET_S) -> Search:
+        """Look a key up as `find` does, and tell what it took."""
+        started = self._clock.monotonic()
+        deadline = Monotonic(started + budget)
         if self._running >= MAX_LOOKUPS:
-            return Inconclusive("too many lookups are running")
+            return Search(Inconclusive("too many lookups are running"), (), 0.0)
         self._running += 1
         try:
-            for position in positions(key):
-                outcome = await self._run(position, key, deadline)
-                outcomes.append(outcome)
-                if outcome.records or outcome.is_whole_network:
-                    break
+            outcomes = await self._regions(key, deadline)
         finally:
             self._running -= 1
         result = await self._judged(kind, outcomes, deadline)
         self.results[type(result).__name__] += 1
-        return result
+        return Search(result, tuple(outcomes), self._clock.monotonic() - started)
+
+    async def _regions(self, key: bytes, deadline: Monotonic) -> list[Outcome]:
+        """Search the regions of a key until one settles it.
+
+        The second is begun when the first is done without settling it, or takes its time.
+        """
+        outcomes: list[Outcome] = []
+        waiting = list(positions(key))
+        running: set[asyncio.Task[Outcome]] = set()
+        try:
+            while waiting or running:
+                if waiting:
+                    work = self._run(waiting.pop(0), key, deadline)
+                    running.add(asyncio.ensure_future(work))
+                done, running = await asyncio.wait(
+                    running,
+                    timeout=NEXT_REGION_S if waiting else None,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                finished = [task.result() for task in done]
+                outcomes += finished
+                if any(outcome.agreed or outcome.is_whole_network for outcome in finished):
+                    break
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        return outcomes
 
     async def nearest(self, target: bytes, *, budget: float = LOOKUP_BUDGET_S) -> Outcome:
         """Find the living nodes nearest to a place; whoever answers may enter the table."""
@@ -173,7 +227,8 @@ class Finder:
             seeds=[Seed(ContactEntry(c.id, c.endpoint), c.patience) for c in contacts],
             wants_records=key is not None,
             own_records=own,
-            radius=self.estimator.radius,
+            radius=self.radius(),
+            patience=self._patience_with_strangers(),
             deadline=deadline,
         )
         self._table.looked_up(position, now=now)
@@ -189,8 +244,23 @@ class Finder:
             else:
                 asks = self._take(lookup, key, ask, reply)
             self._send(lookup, asks, inbox)
-        self.estimator.observe(lookup.outcome.distances)
+        if lookup.outcome.conclusive and not lookup.outcome.agreed:
+            self.estimator.observe(lookup.outcome.distances)
         return lookup.outcome
+
+    def radius(self) -> int:
+        """The distance within which a key's records are kept; 0: not known."""
+        own_id = self._overlay.own_id
+        near = self._table.nearest(own_id, LEAST_SAMPLE)
+        return self.estimator.radius_beside([c.long_id ^ own_id.number for c in near])
+
+    def _patience_with_strangers(self) -> float:
+        """How long nineteen of twenty nodes that we know would take to answer."""
+        known = sorted(contact.rtt for contact in self._table if contact.rtt is not None)
+        if len(known) < FEW_ROUND_TRIPS:
+            return FIRST_PATIENCE_S
+        usual = known[int(0.95 * (len(known) - 1))] + LEAST_PATIENCE_S
+        return min(max(usual, LEAST_STRANGER_S), FIRST_PATIENCE_S)
 
     def _send(
         self, lookup: Lookup, asks: list[Ask], inbox: asyncio.Queue[tuple[Ask, Reply | None]]
@@ -200,11 +270,13 @@ class Finder:
             want |= WANTS_IPV6 if endpoint.is_ipv6 else WANTS_IPV4
         want = want or WANTS_IPV4 | WANTS_IPV6
         for ask in asks:
-            request = (
-                Get(lookup.target, want=want)
-                if lookup.wants_records
-                else FindNode(lookup.target, want=want)
-            )
+            request: Get | FindNode
+            if ask.radius is not None:
+                request = FindNode(lookup.target, ask.radius.to_bytes(32, "big"), want)
+            elif lookup.wants_records:
+                request = Get(lookup.target, want=want)
+            else:
+                request = FindNode(lookup.target, want=want)
             future = asyncio.ensure_future(
                 self._overlay.ask(
                     ask.endpoint,
@@ -226,9 +298,11 @@ class Finder:
             case Records(envelopes, contacts):
                 records = self._valid(envelopes, key)
             case _:
-                return lookup.failed(ask.id, now=now)
+                return lookup.failed(ask, now=now)
         own = tuple(self._own_endpoints())
         named = [entry for entry in contacts if may_try(entry.endpoint, own)]
+        if ask.radius is not None:
+            return lookup.sampled(ask.id, contacts=named, now=now)
         return lookup.answered(
             ask.id, contacts=named, records=records, endpoint=ask.endpoint, now=now
         )

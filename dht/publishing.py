@@ -150,7 +150,7 @@ class Publishing:
     def _lies_in_region(self, contact: Contact, record: Record) -> bool:
         if len(self._table) <= SMALL_NETWORK:
             return True
-        radius = self._finder.estimator.radius
+        radius = self._finder.radius()
         return any(
             contact.long_id ^ int.from_bytes(place, "big") <= radius
             or contact in self._table.nearest(place, SMALL_NETWORK)

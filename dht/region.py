@@ -25,10 +25,23 @@ class RegionEstimator:
         self._sizes: deque[float] = deque(maxlen=REMEMBERED_LOOKUPS)
 
     def observe(self, distances: Sequence[int]) -> None:
-        """Learn from the ascending distances of a lookup's nearest living peers."""
+        """Learn from the ascending distances of the nearest living peers.
+
+        The lookup must have asked all of its region: one that ended sooner has met fewer of the
+        nearest, and would make the network look small.
+        """
         if len(distances) >= LEAST_SAMPLE:
             nth = LEAST_SAMPLE
             self._sizes.append(nth * _SPACE / max(1, distances[nth - 1]))
+
+    def radius_beside(self, own_distances: Sequence[int]) -> int:
+        """The radius; without an estimate, what our nearest contacts' distances from us suggest.
+
+        The table holds everybody near its owner, whom it asked itself.
+        """
+        if self._sizes or len(own_distances) < LEAST_SAMPLE:
+            return self.radius
+        return min(_SPACE - 1, own_distances[LEAST_SAMPLE - 1] * EXPECTED_IN_REGION // LEAST_SAMPLE)
 
     @property
     def size(self) -> float | None:
@@ -39,7 +52,7 @@ class RegionEstimator:
     def radius(self) -> int:
         """The distance that should hold 25 nodes; 0 while the size is not known."""
         size = self.size
-        return 0 if size is None else int(EXPECTED_IN_REGION / size * _SPACE)
+        return 0 if size is None else min(_SPACE - 1, int(EXPECTED_IN_REGION / size * _SPACE))
 
 
 def region_size(distances: Sequence[int], radius: int) -> int:

@@ -5,15 +5,8 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dht.lookup import (
-    AGREEING,
-    MAX_ASKS,
-    MAX_CANDIDATES,
-    MAX_ENDPOINTS,
-    Ask,
-    Lookup,
-    Seed,
-)
+from dht.candidates import MAX_CANDIDATES, MAX_ENDPOINTS
+from dht.lookup import AGREEING, MAX_ASKS, MAX_SAMPLES, Ask, Lookup, Seed
 from dht.messages import ContactEntry
 from dht.overlay_id import OverlayId
 from dht.record import Record
@@ -64,7 +57,10 @@ class Run:
             self.now = Monotonic(max(self.now, first[0]))
             answer = behave(first[2], self.rng)
             if answer is None:
-                self.add(self.lookup.failed(first[2].id, now=self.now))
+                self.add(self.lookup.failed(first[2], now=self.now))
+            elif first[2].radius is not None:
+                contacts, _ = answer
+                self.add(self.lookup.sampled(first[2].id, contacts=contacts, now=self.now))
             else:
                 contacts, records = answer
                 self.add(
@@ -140,10 +136,11 @@ def test_no_script_of_replies_breaks_the_budgets(
     assert lookup.outcome is not None
     assert len(run.asked) == lookup.outcome.asked <= MAX_ASKS
     assert len(lookup._peers) <= MAX_CANDIDATES
-    pairs = [(ask.id, ask.endpoint) for ask in run.asked]
+    pairs = [(ask.id, ask.endpoint, ask.radius) for ask in run.asked]
     assert len(pairs) == len(set(pairs))
     for id_ in {ask.id for ask in run.asked}:
-        assert sum(ask.id == id_ for ask in run.asked) <= MAX_ENDPOINTS
+        assert sum(ask.id == id_ and ask.radius is None for ask in run.asked) <= MAX_ENDPOINTS
+    assert sum(ask.radius is not None for ask in run.asked) <= MAX_SAMPLES
     assert OWN not in {ask.id for ask in run.asked}
     assert list(lookup.outcome.distances) == sorted(lookup.outcome.distances)
     assert lookup.answered(OWN, contacts=[], endpoint=same_host(), now=run.now) == []
