@@ -208,6 +208,9 @@ async def test_requests_that_overtook_others_are_held_up_to_a_bound(
     infos = [talk.send("INFO") for _ in range(3)]
     await asyncio.sleep(0.1)
     assert [len(held) for held in world["B"].edge.inbound.in_dialog._held.values()] == [2]
+    await world.settle(2 * indialog.OVERTAKEN)
+    for info in bob.got("INFO"):
+        info.respond(200)
     await world.settle()
     assert [info.status for info in infos] == [200] * 3
     bye = talk.send("BYE")
