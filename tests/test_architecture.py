@@ -113,7 +113,14 @@ def test_a_phone_lives_in_its_child_process_alone() -> None:
         for file in sources(*PACKAGES)
         if any(within(module, "pjsua2") for module in imports_of(file))
     }
-    assert users <= {"node.phone.child"}, users
+    child = {f"node.phone.{name}" for name in ("child", "child_calls", "child_setup")}
+    assert users <= child, users
+    around = {
+        name_of(file)
+        for file in sources(*PACKAGES)
+        if any(within(module, name) for module in imports_of(file) for name in child)
+    }
+    assert around <= child, around
 
 
 def test_a_workers_import_path_is_light() -> None:
