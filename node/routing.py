@@ -179,7 +179,7 @@ class TargetReader:
         except KeyFormatError:
             pass
         if host.endswith(".alt"):
-            return Refusal(404, "this key name is not written right")
+            return Refusal(404, "this key name is misspelt")
         if _is_ip(host):
             text = f"{host} is not this node; others are called by number, key name or domain"
             return Refusal(404, text)
@@ -251,7 +251,7 @@ class Locator:
         owners = {record.owner for record in result.records}
         pin = self._pins.get(PinKind.NUMBER, number)
         if pin is None and len(owners) > 1:
-            return Refusal(480, "two keys claim this number; the operator has to choose")
+            return Refusal(480, "two keys claim this number, and neither was met before")
         owner = pin.key if pin is not None and pin.key in owners else next(iter(owners))
         if not self._pins.check(PinKind.NUMBER, number, owner, now=self._clock.unix()):
             return Refusal(480, "this number belongs to another key than before")
@@ -278,7 +278,7 @@ class Locator:
     async def _domain(self, domain: str, user: str) -> Located | Refusal:
         node = await self._prove(domain)
         if node is None and self._pins.get(PinKind.DOMAIN, domain) is not None:
-            return Refusal(480, f"the proof of {domain} is not to be had now; it was there before")
+            return Refusal(480, f"{domain} cannot be proven now, as it could before")
         if node is None:
             return Refusal(404, f"{domain} is not proven to belong to a node")
         if not self._pins.check(PinKind.DOMAIN, domain, node, now=self._clock.unix()):

@@ -30,13 +30,13 @@ def up(
         str | None, typer.Option(metavar="ADDR", help="One IP address (default: all of them).")
     ] = None,
     port_offset: Annotated[
-        int | None, typer.Option(metavar="N", help="Added to every listening port.")
+        int | None, typer.Option(metavar="N", help="Added to every listening port: 0, 10, 20 … 280.")
     ] = None,
     network: Annotated[
         str | None, typer.Option(metavar="NAME", help="The network to belong to (default: main).")
     ] = None,
     join: Annotated[
-        list[str] | None, typer.Option(metavar="HOST:PORT", help="A node to ask; repeatable.")
+        list[str] | None, typer.Option(metavar="HOST:PORT", help="A node to ask first; repeatable.")
     ] = None,
     no_mdns: Annotated[
         bool, typer.Option("--no-mdns", help="Neither look nor be found on the local network.")
@@ -49,7 +49,7 @@ def up(
     ] = None,
     config: ConfigFile = None,
     log_format: Annotated[
-        str | None, typer.Option(metavar="text|json", help="(default: text on a terminal)")
+        str | None, typer.Option(metavar="text|json", help="How the log is written (default: text on a terminal, else json).")
     ] = None,
     as_json: AsJson = False,
 ) -> int:

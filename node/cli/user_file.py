@@ -58,7 +58,7 @@ def read_users(file: Path) -> list[NewUser]:
         user = NewUser(**values, place=f"line {number}, ")
         if user.login in users:
             raise ConfigError(
-                f"{file}: {user.login} stands twice, the second time in line {number}"
+                f"{file}: {user.login} appears twice, the second time in line {number}"
             )
         users[user.login] = user
     if not users:

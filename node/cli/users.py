@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from node.cli.desk import UserDesk
     from node.cli.user_file import NewUser
 
-app = typer.Typer(help="The people and devices of this node.", no_args_is_help=True)
+app = typer.Typer(help="The users of this node.", no_args_is_help=True)
 Login = Annotated[
     str, typer.Argument(metavar="LOGIN", help="Letters a-z, digits, `.`, `_` and `-`.")
 ]
 Password = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="`-` reads a line (default: a generated one, shown once)"),
+    typer.Option(metavar="TEXT", help="8 to 128 characters; `-` reads a line (default: a generated one)."),
 ]
 
 

@@ -147,7 +147,7 @@ async def test_another_key_is_refused_until_the_operator_accepts_it(world: World
     assert (await world.resolve(f"bob@{DOMAIN}"))["status"] == 200
     for texts, sentence in (
         ([world.a.status["node_id"]], f"{DOMAIN} now names another node than before"),
-        ([], f"the proof of {DOMAIN} is not to be had now; it was there before"),
+        ([], f"{DOMAIN} cannot be proven now, as it could before"),
     ):
         await world.a.stop_cleanly()
         world.txt(DOMAIN, *texts)

@@ -185,7 +185,7 @@ async def test_every_refusal_is_a_sentence_that_says_what_would_do(world: World)
     [
         ("nobody", "nobody has this name or number"),
         ("x@192.0.2.77", "192.0.2.77 is not this node"),
-        ("x@abc.ringmesh.alt", "this key name is not written right"),
+        ("x@abc.ringmesh.alt", "this key name is misspelt"),
         ("0312345", "numbers of this network have 15 digits"),
     ],
 )

@@ -190,7 +190,7 @@ def test_many_users_come_from_a_file(capsys: Capture, tmp_path: Path, node: Memo
     [
         ("", "holds no users"),
         ("login,colour\na,red\n", "the column 'colour' is none of login, password"),
-        ("alice\nbob\nalice\n", "alice stands twice, the second time in line 3"),
+        ("alice\nbob\nalice\n", "alice appears twice, the second time in line 3"),
         ("a,b,c,d,e\n", "line 1 has 5 values"),
         (",secret\n", "line 1 has no login"),
         ('a,"b\n', "is not CSV"),
