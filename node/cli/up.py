@@ -30,7 +30,7 @@ def up(
         str | None, typer.Option(metavar="ADDR", help="One IP address (default: all of them).")
     ] = None,
     port_offset: Annotated[
-        int | None, typer.Option(metavar="N", help="Added to every listening port: 0, 10, 20 … 280.")
+        int | None, typer.Option(metavar="N", help="Added to every listening port: 0, 10, … 280.")
     ] = None,
     network: Annotated[
         str | None, typer.Option(metavar="NAME", help="The network to belong to (default: main).")
@@ -49,7 +49,8 @@ def up(
     ] = None,
     config: ConfigFile = None,
     log_format: Annotated[
-        str | None, typer.Option(metavar="text|json", help="How the log is written (default: text on a terminal, else json).")
+        str | None,
+        typer.Option(metavar="text|json", help="Form of the log (default: text on a terminal)."),
     ] = None,
     as_json: AsJson = False,
 ) -> int:

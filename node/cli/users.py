@@ -21,7 +21,9 @@ Login = Annotated[
 ]
 Password = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="8 to 128 characters; `-` reads a line (default: a generated one)."),
+    typer.Option(
+        metavar="TEXT", help="8 or more characters; `-` reads a line (default: generated)."
+    ),
 ]
 
 
