@@ -78,6 +78,8 @@ class PhoneBranch:
     request: Request
     flow: Flow
     key: ClientKey | None = None
+    gave_up: bool = False
+    "An INVITE that no final response came to in time."
 
     def start(self) -> None:
         """Send the request in a client transaction of its own."""
@@ -98,6 +100,7 @@ class PhoneBranch:
 
     def on_timeout(self) -> None:
         """No final response came in time."""
+        self.gave_up = self.request.method == "INVITE"
         self.owner.on_failure(self.id, 408, "Request Timeout")
 
     def on_failure(self) -> None:

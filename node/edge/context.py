@@ -169,10 +169,14 @@ class RequestContext:
         if self.forms_dialog and self.group is not None:
             if self.group.ended and self.group.method == "INVITE":
                 if success and dialog is not None:
-                    self._too_late(dialog)
+                    self.hub.endings.hang_up_callee(dialog, "the call was over")
+                    self.answer(487)
                 return
             if tag and dialog is None:
                 return
+        if self.match is not None and self.match.dialog.group.ended and is_sdp(out):
+            self._too_late(self.match, out)
+            return
         try:
             out_legs = self._carry_media(out, branch, tag, legs, peer_ip)
         except NoIndex as error:
@@ -280,11 +284,12 @@ class RequestContext:
         if dialog.ack_due is not None and dialog.ack_cseq == number:
             self.hub.endings.end_dialog(dialog, "no ACK came")
 
-    def _too_late(self, dialog: Dialog) -> None:
-        """An answer to a call that is no more: it is acknowledged and ended."""
-        self.hub.endings.hang_up_callee(dialog, "the call was over")
-        if not self.done:
-            self.answer(487)
+    def _too_late(self, match: Match, response: Response) -> None:
+        """A description for a call that was ended meanwhile: nobody needs it any more."""
+        if response.status >= 200:
+            if self.request.method == "INVITE":
+                self.hub.endings.acknowledge(match.dialog, to_caller=not match.from_caller)
+            self.answer(481)
 
     def _refuse_answer(self, dialog: Dialog | None, status: int, why: str) -> None:
         """An answer whose media cannot be carried: that call ends, cleanly, on both sides."""

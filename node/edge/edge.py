@@ -15,7 +15,7 @@ from node.edge.dialog import DialogSet, DialogTable, NodeSide, PhoneSide
 from node.edge.echo import EchoService
 from node.edge.ending import Endings
 from node.edge.forward import Forwarder
-from node.edge.hub import Alarm, Hub, NodeLinks, Relay, Wires
+from node.edge.hub import TRANSACTION_LIFE, Alarm, Hub, NodeLinks, Relay, Wires
 from node.edge.inbound import Inbound
 from node.edge.indialog import InDialog
 from node.edge.ingress import Ingress
@@ -45,7 +45,10 @@ from node.sip.effects import (
     StrayResponse,
     TransactionEnded,
 )
+from node.sip.errors import SipParseError
 from node.sip.flow import Flow
+from node.sip.matching import client_key
+from node.sip.message import Response
 from node.sip.registrar import Registrar
 from node.sip.transaction import TransactionLayer
 from node.storage.call_records import CallRecords
@@ -289,13 +292,32 @@ class Edge:
                     if branch is not None:
                         branch.on_failure()
                 case TransactionEnded(key=key):
-                    self._clients.forget(ClientKey(key))
+                    self._client_ended(ClientKey(key))
                     self._contexts.pop(ServerKey(key), None)
                 case Malformed(flow=flow, reason=reason):
                     self._hub.log.debug("malformed", reason=reason, limit_by=flow.remote.host)
-                case StrayResponse():
-                    pass  # its transaction is gone; anchored calls have no stateless way on
+                case StrayResponse(response=response):
+                    self._stray(response)
         self._arm()
+
+    def _client_ended(self, key: ClientKey) -> None:
+        branch = self._clients.get(key)
+        if branch is not None and branch.gave_up:
+            # A device that was given up may answer yet, and its call has to be ended then.
+            self._hub.later(TRANSACTION_LIFE, lambda: self._clients.forget(key))
+        else:
+            self._clients.forget(key)
+
+    def _stray(self, response: Response) -> None:
+        """A 2xx to an INVITE that was given up; anything else without transaction is dropped."""
+        try:
+            via, method = response.top_via, response.cseq.method
+        except SipParseError:
+            return
+        if method == "INVITE" and 200 <= response.status < 300 and via.branch is not None:
+            branch = self._clients.get(client_key(via.branch, method))
+            if branch is not None:
+                branch.on_response(response)
 
     def _arm(self) -> None:
         due = self._hub.layer.next_timer()

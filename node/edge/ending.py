@@ -91,6 +91,12 @@ class Endings:
             case NodeSide(node=node) if is_new:
                 self._bye_frame(dialog, node, node_is_caller=False, reason=reason)
 
+    def acknowledge(self, dialog: Dialog, *, to_caller: bool) -> None:
+        """Send the ACK that the other side will not send any more; between nodes there is none."""
+        side = dialog.side(of_caller=to_caller)
+        if isinstance(side, PhoneSide):
+            self._ack(dialog, side, to_caller=to_caller)
+
     def _end(self, dialog: Dialog, reason: str, spare: NodeId | None) -> None:
         dialog.state = DialogState.ENDING
         if dialog.group.method != "INVITE":

@@ -87,6 +87,9 @@ class Endings(Protocol):
     def retry(self) -> None:
         """Tell the nodes that could not be told before."""
 
+    def acknowledge(self, dialog: Dialog, *, to_caller: bool) -> None:
+        """Send one side the ACK that the other side will not send any more."""
+
     def end_dialog(self, dialog: Dialog, reason: str, *, spare: NodeId | None = None) -> None:
         """End one dialog of a set from the middle, and the set with its last one."""
 

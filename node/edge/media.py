@@ -89,6 +89,8 @@ class Offered:
 
     def take_back(self) -> None:
         """The offer was refused."""
+        if self._media.closed:
+            return
         for end, mark in self._marks:
             end.take_back(mark)  # type: ignore[arg-type]  # each end has a mark of its own kind
         if self._sent is not None:
@@ -111,6 +113,7 @@ class CallMedia:
         self.sends: dict[int | None, bool] = {}
         "Whether a side sends media through us all the time, by its own last description."
         self.activity = Activity(now)
+        self.closed = False
         self._main: dict[str, tuple[Handle, Handle | None]] = {}
         "By To-tag: the caller's and the callee's end of the main stream."
 
@@ -308,6 +311,7 @@ class CallMedia:
 
     def close(self) -> None:
         """Free every anchor and leg of the call; idempotent."""
+        self.closed = True
         self.session.close()
 
     def end(self, branch: int | None) -> End:

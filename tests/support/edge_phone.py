@@ -69,6 +69,8 @@ class Talk:
     routes: list[str]
     cseq: int
     ended: bool = False
+    answer: "Arrived | None" = None
+    "The request of the other side that this phone answered; no BYE before its ACK (RFC 3261 15)."
 
     def is_same(self, other: "Talk") -> bool:
         """Whether both are the same dialog."""
@@ -218,6 +220,7 @@ class Arrived:
             str(request.contacts[0].uri) if request.contacts else request.raw_uri,
             request.values("Record-Route"),
             0,
+            answer=self,
         )
 
 

@@ -350,3 +350,38 @@ async def test_a_close_in_the_middle_of_calls_leaves_no_timer() -> None:
     for session in world["A"].relay.open:
         session.close()
     await world.settle(400)
+
+
+@in_virtual_time
+async def test_a_call_that_ends_under_a_reinvite_ends_cleanly() -> None:
+    for status, body in ((200, True), (488, False), (0, False)):
+        world = World()
+        alice, bob = world.phone("A", "alice"), world.phone("B", "bob")
+        await world.registered()
+        talk, _ = await world.call(alice, bob)
+        again = talk.send("INVITE", sdp(alice.ip, port=4300, version=2))
+        await world.settle()
+        world["A"].edge.hang_up("all")
+        arrived = bob.got("INVITE")[-1]
+        if status:
+            arrived.respond(status, sdp(bob.ip) if body else b"")
+        await world.settle(40)
+        assert again.status == {200: 481, 488: 488, 0: 408}[status]
+        if status == 200:
+            assert arrived.acked
+        assert len(alice.got("BYE")) == len(bob.got("BYE")) == 1
+        await world.over()
+
+
+@in_virtual_time
+async def test_a_device_that_answers_after_it_was_given_up_is_acknowledged_and_ended() -> None:
+    world = World()
+    alice, bob = world.phone("A", "alice"), world.phone("B", "bob")
+    await world.registered()
+    alice.invite(world.dial(alice, "bob"))
+    await world.settle(35)
+    bob.calls()[0].respond(200, sdp(bob.ip))
+    await world.settle(3)
+    assert bob.calls()[0].acked
+    assert len(bob.got("BYE")) == 1
+    await world.over()
