@@ -17,6 +17,7 @@ import structlog
 from dht.acceptance import RecordValidator
 from dht.answers import Answerer, Unverified
 from dht.finder import LOOKUP_BUDGET_S, Finder, Found, LookupResult, NotFound
+from dht.hand_over import HandOver
 from dht.maintenance import Maintenance
 from dht.messages import FULL, Answer, ContactEntry, FindNode, Get, Pong, Store, Stored
 from dht.number_claims import ClaimVerifier, Derive
@@ -140,6 +141,13 @@ class Directory:
         )
         self._finder = self._make_finder()
         self._publishing = self._make_publishing()
+        self._hand_over = HandOver(
+            own=key.id,
+            table=self._table,
+            store=self._store,
+            give=self._publishing.repair,
+            clock=clock,
+        )
         self._maintenance = self._make_maintenance(entropy)
 
     def _make_finder(self) -> Finder:
@@ -192,6 +200,7 @@ class Directory:
         for work in (
             self._publishing.run(),
             self._publishing.run_offers(),
+            self._hand_over.run(),
             self._verifier.run(),
             self._maintenance.run(),
         ):
@@ -393,6 +402,7 @@ class Directory:
     def _on_contact(self, contact: Contact) -> None:
         log.debug("contact_new", node=contact.key.text, endpoint=str(contact.endpoint))
         self._publishing.offer(contact)
+        self._hand_over.offer(contact)
         if contact.seal_key is None:
             self._tasks.spawn(_ignored(self._overlay.check(contact)))
 
