@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,10 @@ class Baresip:
                 self._changes.notify()
 
 
-def _configuration(folder: Path, sip: Endpoint, control: int, rtp: int, say: Path) -> str:
+def _configuration(
+    folder: Path, sip: Endpoint, control: int, rtp: int, say: Path, modules: Sequence[str]
+) -> str:
+    further = "".join(f"module {name}.so\n" for name in modules)
     return f"""\
 poll_method epoll
 sip_listen {sip}
@@ -143,7 +146,7 @@ module g711.so
 module aufile.so
 module aubridge.so
 module sndfile.so
-module_app account.so
+{further}module_app account.so
 module_app menu.so
 module_app ctrl_tcp.so
 ctrl_tcp_listen 127.0.0.1:{control}
@@ -151,8 +154,10 @@ snd_path {folder}
 """
 
 
-def _account(line: Line | None, name: str, ip: str, port: int, *, answers: bool) -> str:
-    options = f";audio_codecs=PCMU/8000/1,PCMA/8000/1;answermode={'auto' if answers else 'manual'}"
+def _account(line: Line | None, name: str, ip: str, port: int, *, answers: bool, media: str) -> str:
+    options = (
+        f"{media};audio_codecs=PCMU/8000/1,PCMA/8000/1;answermode={'auto' if answers else 'manual'}"
+    )
     if line is None:
         return f"<sip:{name}@{Endpoint(ip, port)}>;regint=0{options}\n"
     return (
@@ -171,15 +176,23 @@ async def baresip(
     name: str = "baresip",
     frequency: int = 880,
     answers: bool = True,
+    media: str = "",
+    modules: Sequence[str] = (),
 ) -> AsyncIterator[Baresip]:
-    """Run baresip with a tone to say, until the block ends; registered if `line` is given."""
+    """Run baresip with a tone to say, until the block ends; registered if `line` is given.
+
+    `media` are further account parameters, `;mediaenc=dtls_srtp` for instance, and `modules` what
+    they need, without `.so`.
+    """
     port, control = free_port(ip, step=2), free_port(ip)
     say = folder / "say.wav"
     write_wav(say, tone(frequency, 60, rate=8000))
     (folder / "config").write_text(
-        _configuration(folder, Endpoint(ip, port), control, free_udp_block(ip, _RTP_PORTS), say)
+        _configuration(
+            folder, Endpoint(ip, port), control, free_udp_block(ip, _RTP_PORTS), say, modules
+        )
     )
-    (folder / "accounts").write_text(_account(line, name, ip, port, answers=answers))
+    (folder / "accounts").write_text(_account(line, name, ip, port, answers=answers, media=media))
     (folder / "contacts").write_text("")
     family = "-6" if ":" in ip else "-4"
     own = Endpoint(ip, port)
