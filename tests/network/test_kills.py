@@ -22,7 +22,7 @@ def dial(caller: Account, account: Account) -> str:
 
 
 async def workers(node: NodeProcess) -> list[dict[str, Any]]:
-    status = await node.ask("status")
+    status = await node.until(lambda _: True, 5, "answering")
     found: list[dict[str, Any]] = status["relay"]["workers"]
     return found
 
@@ -37,7 +37,7 @@ async def busy_worker(node: NodeProcess, besides: int | None = None) -> int:
 
 async def held(node: NodeProcess) -> tuple[int, int]:
     """Relay sessions and port pairs that the node holds."""
-    relay = (await node.ask("status"))["relay"]
+    relay = (await node.until(lambda _: True, 5, "answering"))["relay"]
     return sum(worker["sessions"] for worker in relay["workers"]), relay["ports_in_use"]
 
 
@@ -75,6 +75,7 @@ async def replaced(broken: Talk, other: Talk, node: NodeProcess, pid: int) -> No
     assert pid not in [worker["pid"] for worker in await workers(node)]
 
 
+@pytest.mark.slow
 async def test_a_relay_worker_is_killed(tmp_path: Path) -> None:
     """A call between nodes and one within a node: each survives its worker, and the other's."""
     async with running_nodes(tmp_path, 2, options=("--no-mdns", "--workers", "2")) as (a, b):
@@ -101,7 +102,11 @@ async def test_a_relay_worker_is_killed(tmp_path: Path) -> None:
 
 
 async def test_a_link_is_cut_and_restored(tmp_path: Path) -> None:
-    """Sound goes on without signalling; a hang-up during the cut arrives when it is over."""
+    """Sound goes on without signalling; a hang-up during the cut arrives when it is over.
+
+    Where packets cannot be filtered, the callee's node is stopped instead (SIGSTOP): its workers
+    still carry sound.
+    """
     async with running_nodes(tmp_path, 2) as (a, b):
         alice, bob = await add_user(a, "alice"), await add_user(b, "bob")
         await a.finds(bob["number"])
@@ -110,15 +115,21 @@ async def test_a_link_is_cut_and_restored(tmp_path: Path) -> None:
             phone_of(bob) as phone_b,
             cutting(a.place, b.place) as link,
         ):
-            if link is None:
-                pytest.skip("cutting a link needs nft and the right to use it")
             call = await talk(phone_a, phone_b, dial(alice, bob))
-            await link.cut()
-            await call.is_heard(3.0)
-            await call.caller.hang_up()
-            await asyncio.sleep(1.0)
-            assert not call.callee.has_ended
-            await link.restore()
+            try:
+                if link is not None:
+                    await link.cut()
+                else:
+                    os.kill(b.pid, signal.SIGSTOP)
+                await call.is_heard(3.0)
+                await call.caller.hang_up()
+                await asyncio.sleep(1.0)
+                assert not call.callee.has_ended
+            finally:
+                if link is not None:
+                    await link.restore()
+                else:
+                    os.kill(b.pid, signal.SIGCONT)
             restored = time.monotonic()
             await call.callee.wait_ended(20)
             print(f"link restored: BYE arrived after {time.monotonic() - restored:.1f} s")
@@ -177,23 +188,3 @@ async def test_a_node_is_killed_and_another_cut_off(tmp_path: Path) -> None:
                 await second.hang_up()
             await freed(a)
             await freed(c)
-
-
-async def test_a_node_sleeps_through_a_hang_up(tmp_path: Path) -> None:
-    """A stopped process (SIGSTOP) is as a cut for signalling; its workers still carry sound."""
-    async with running_nodes(tmp_path, 2) as (a, b):
-        alice, bob = await add_user(a, "alice"), await add_user(b, "bob")
-        await a.finds(bob["number"])
-        async with phone_of(alice) as phone_a, phone_of(bob) as phone_b:
-            call = await talk(phone_a, phone_b, dial(alice, bob))
-            os.kill(b.pid, signal.SIGSTOP)
-            try:
-                await call.is_heard(3.0)
-                await call.caller.hang_up()
-                await asyncio.sleep(1.0)
-                assert not call.callee.has_ended
-            finally:
-                os.kill(b.pid, signal.SIGCONT)
-            await call.callee.wait_ended(20)
-            await freed(a)
-            await freed(b)

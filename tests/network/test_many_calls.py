@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.many_calls import ManyPhone
 from tests.support.nodes import NodeProcess, add_user, running_nodes
 
@@ -36,6 +38,7 @@ async def free(node: NodeProcess) -> None:
     assert all(not peer.get("open") for peer in await node.ask("peers"))
 
 
+@pytest.mark.slow
 async def test_five_hundred_ring_at_once(tmp_path: Path) -> None:
     """Each reaches 180 over one link, all ring together, all are cancelled, nothing remains."""
     async with running_nodes(tmp_path, 2) as (a, b):

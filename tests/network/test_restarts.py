@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.nodes import Account, NodeProcess, add_user, phone_of, running_nodes
 from tests.support.talk import Talk, talk
 
@@ -15,6 +17,7 @@ def dial(caller: Account, account: Account) -> str:
     return f"sip:{account['number']}@{caller['server']}"
 
 
+@pytest.mark.slow
 async def test_phones_are_called_again_without_registering_anew(tmp_path: Path) -> None:
     """After a clean stop, and after a crash, of the node they are registered at."""
     async with running_nodes(tmp_path, 2) as (a, b):
@@ -55,6 +58,7 @@ async def freed(node: NodeProcess) -> None:
     await node.until(is_free, 15, "free of every call")
 
 
+@pytest.mark.slow
 async def test_a_crash_ends_the_calls_that_were_up(tmp_path: Path) -> None:
     """The caller's node, then the callee's; a call within the node beside it."""
     async with running_nodes(tmp_path, 2) as (a, b):

@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from node.phone.choices import Ring
 from node.phone.phone import Phone
 from tests.support.nodes import Account, add_user, phone_of, running_nodes
@@ -31,6 +33,7 @@ def dial(caller: Account, account: Account) -> str:
     return f"sip:{account['number']}@{caller['server']}"
 
 
+@pytest.mark.slow
 async def test_a_node_that_is_gone(tmp_path: Path) -> None:
     """Never called before; then called, so that the link looks warm, and killed again."""
     async with running_nodes(tmp_path, 2) as (a, b):
@@ -51,6 +54,7 @@ async def test_a_node_that_is_gone(tmp_path: Path) -> None:
             await a.has(calls=0)
 
 
+@pytest.mark.slow
 async def test_a_node_that_hangs(tmp_path: Path) -> None:
     """Its link looks warm, and its kernel takes every packet. Awake again it has lost nothing."""
     async with running_nodes(tmp_path, 2) as (a, b):
