@@ -20,6 +20,7 @@ nothing mean that there is nothing.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from dht.candidates import ANSWERED, ASKED, FAILED, LATE, NEW, Candidate, Candidates
 from dht.messages import MAX_CONTACTS, ContactEntry
@@ -263,8 +264,8 @@ class Lookup:
         if any(peer.state == ASKED for peer in path.peers):
             return True
         open_ = [peer for peer in path.peers if peer.state in (NEW, ANSWERED)]
-        trusted = [peer for peer in open_ if not peer.is_doubted]
-        for peer in (trusted or open_)[:PATH_WIDTH]:
+        trusted = list(islice((peer for peer in open_ if not peer.is_doubted), PATH_WIDTH))
+        for peer in trusted or open_[:PATH_WIDTH]:
             if peer.state == NEW and self._asked < MAX_ASKS:
                 asks.append(self._ask(peer, now, is_spare=True))
                 return True
