@@ -17,6 +17,8 @@ from typing import Any, Self
 
 from federation.model.address import Endpoint
 from federation.model.errors import RingmeshError
+from node.api_client import ApiClient, NodeNotRunningError
+from node.control import RefusedError
 from node.tether import tethered
 
 READY_WITHIN = 30.0
@@ -27,7 +29,9 @@ ASK_WITHIN = 40.0
 "Seconds for one command."
 NO_NODE = 3
 "The exit code of commands while no node runs."
-_POLL = 0.2
+_POLL = 0.1
+_LOOK_WITHIN = 2.0
+"Seconds one look at the status may take."
 _LOG_LINES = 15
 _PORTS = {
     socket.SOCK_DGRAM: (5060, 7060, 3478),
@@ -120,8 +124,9 @@ class SpawnedNode:
         self.place = place
         self.state = folder / name
         self.log = folder / f"{name}.log"
+        self._api = ApiClient(self.state / "api.sock", _LOOK_WITHIN)
         self.status: dict[str, Any] = {}
-        "What `status --json` last said."
+        "What its status last said."
         self._network = network
         self._options = tuple(options)
         self._process: asyncio.subprocess.Process | None = None
@@ -182,14 +187,18 @@ class SpawnedNode:
                 while True:
                     if process.returncode is not None:
                         raise self._trouble(f"ended with exit code {process.returncode}")
-                    code, answer, _ = await self.command("status", "--json")
-                    if code == 0:
-                        self.status = json.loads(answer)
-                        if holds(self.status):
-                            return self.status
+                    if await self._look() and holds(self.status):
+                        return self.status
                     await asyncio.sleep(_POLL)
         except TimeoutError as error:
             raise self._trouble(f"was not {what} in {within:g} s") from error
+
+    async def _look(self) -> bool:
+        """Note what the node's API says of it; a process for each look would cost too much."""
+        with contextlib.suppress(NodeNotRunningError, RefusedError):
+            self.status = await asyncio.to_thread(self._api.get, "status")
+            return True
+        return False
 
     async def ask(self, *command: str) -> Any:
         """Run a command with `--json` and return what it printed.

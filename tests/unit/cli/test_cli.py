@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node.cli.main import run
+from node.cli.commands import run
 from tests.support.admin_server import serving
 from tests.support.memory_node import KEY, MemoryNode
 
@@ -242,7 +242,7 @@ def test_control_characters_of_others_never_reach_the_terminal(
 def test_version_starts_without_the_heavy_parts() -> None:
     """Start-up stays short because nothing of the node is imported."""
     script = (
-        "import sys; from node.cli.main import run; code = run(['version', '--json']);"
+        "import sys; from node.cli.commands import run; code = run(['version', '--json']);"
         "heavy = {'asyncio', 'aiohttp', 'sqlalchemy', 'aioquic', 'structlog', 'zeroconf', 'uvloop',"
         " 'cryptography', 'rich.console'} & set(sys.modules);"
         "sys.exit(f'imported: {heavy}' if heavy else code)"

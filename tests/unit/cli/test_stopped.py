@@ -9,7 +9,7 @@ import pytest
 
 from federation.model.number import Number
 from node.cli import desk
-from node.cli.main import run
+from node.cli.commands import run
 from node.sheet import ServedAt
 from node.state import StateFolder
 from tests.support.memory_node import KEY

@@ -6,7 +6,7 @@ from pathlib import Path
 from typer.main import get_command
 
 from node.api import ApiServer
-from node.cli.main import app
+from node.cli.commands import app
 from node.config import Config
 from tests.support.memory_node import MemoryNode
 
