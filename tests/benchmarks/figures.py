@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -53,8 +52,3 @@ def proportional_mib(pid: int) -> float:
         if line.startswith("Pss:"):
             return int(line.split()[1]) / 1024
     raise RuntimeError(f"no Pss for {pid}")
-
-
-def median_of(measure: Callable[[], float], times: int) -> float:
-    """The median of an odd number of measurements."""
-    return sorted(measure() for _ in range(times))[times // 2]
