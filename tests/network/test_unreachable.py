@@ -49,6 +49,7 @@ async def test_a_node_that_is_gone(tmp_path: Path) -> None:
             async with phone_of(bob) as phone_b:
                 call = await talk(phone_a, phone_b, dial(alice, bob))
                 await call.hang_up()
+                await a.has(calls=0)  # the answer to the BYE is back
                 await b.kill()
                 await is_told(phone_a, dial(alice, bob), "killed, warm")
             await a.has(calls=0)
