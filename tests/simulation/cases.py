@@ -57,17 +57,17 @@ def full_run(seed: int = 1) -> list[Case]:
         Case(name="liars-50", what="50 % colluding liars", hostile=0.5,
              goals=(("found", ">=", 0.95), *forged)),
         Case(name="zoo-30", what="30 % of every hostile kind", hostile=0.3, mix=MIX,
-             goals=(("found", ">=", 0.995),)),
+             lookups=1_000, goals=(("found", ">=", 0.995),)),
         Case(name="poisoned-60", what="20 % liars, tables poisoned to 60 %", hostile=0.2,
-             poison=0.6, lookups=1_500, goals=(("found", ">=", 0.98), *forged)),
-        Case(name="half-gone", what="half of all nodes gone at once", gone=0.5, lookups=1_500,
+             poison=0.6, lookups=1_000, goals=(("found", ">=", 0.98), *forged)),
+        Case(name="half-gone", what="half of all nodes gone at once", gone=0.5, lookups=1_000,
              goals=(("found", ">=", 0.995), ("p99_s", "<=", 2.0), *forged)),
-        Case(name="churned", what="tables 30 % out of date", churn=0.3, lookups=1_000,
+        Case(name="churned", what="tables 30 % out of date", churn=0.3, lookups=500,
              goals=(("found", ">=", 0.995), *forged)),
     ]  # fmt: skip
     eclipse = [
         Case(name=f"sybils-{count}", what=f"{count} ids nearest to each place of a key",
-             sybils=count, lookups=300, records=6,
+             sybils=count, lookups=200, records=4,
              goals=(("found", ">=", 0.99), *forged) if count <= 100 else forged)
         for count in (20, 60, 100, 200)
     ]  # fmt: skip
