@@ -22,6 +22,8 @@ from tests.support.programs import Program, running
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 _RTP_PORTS = 64
+_CALLERS = ("call", "early_call")
+"Scenarios that send a request to their aim."
 _SAY = '<nop><action><exec rtp_stream="{sound},-1,0,PCMU/8000"/></action></nop>'
 _SOUND_MARK = "<!-- SOUND -->"
 _BIAS, _CLIP = 0x84, 32635
@@ -149,7 +151,7 @@ async def sipp(
         rows.write_text("\n".join(["SEQUENTIAL", *(account.row for account in accounts), ""]))
         options += ["-inf", str(rows)]
         aims = {account.aim for account in accounts}
-        if target is not None and len(aims) == 1 and (aim := aims.pop()) and scenario == "call":
+        if target is not None and len(aims) == 1 and (aim := aims.pop()) and scenario in _CALLERS:
             options += ["-auth_uri", f"{aim}@{target}"]
     if target is not None and scenario == "register":
         options += ["-auth_uri", target]  # of itself it forgets the brackets of IPv6

@@ -89,6 +89,16 @@ class RandomPhones(RuleBasedStateMachine):
             body = b"" if late else None
             self.do(lambda: self.sent.append(phone.invite(target, body)))
 
+    @rule(caller=st.integers(0, 4), callee=st.sampled_from(["alice", "bob", "bea"]))
+    def connect(self, caller: int, callee: str) -> None:
+        """A call that is answered at once, so that there is something to talk in."""
+        before = len(self.ringing)
+        self.call(caller, callee, False)
+        self.run_for(0.2)
+        for arrived in self.ringing[before:][:1]:
+            self.do(lambda: self._take(arrived))  # noqa: B023 - carried out at once
+        self.run_for(0.2)
+
     @precondition(lambda self: self.ringing)
     @rule(
         data=st.data(),
@@ -106,12 +116,12 @@ class RandomPhones(RuleBasedStateMachine):
     def answer(self, data: st.DataObject) -> None:
         arrived = data.draw(st.sampled_from(self.ringing))
 
-        def act() -> None:
-            arrived.respond(200, sdp(arrived.phone.ip))
-            if arrived.request.to.tag is None:
-                arrived.phone.talks.append(arrived.talk())
+        self.do(lambda: self._take(arrived))
 
-        self.do(act)
+    def _take(self, arrived: Arrived) -> None:
+        arrived.respond(200, sdp(arrived.phone.ip))
+        if arrived.request.to.tag is None:
+            arrived.phone.talks.append(arrived.talk())
 
     @precondition(lambda self: self.ringing)
     @rule(data=st.data(), status=st.sampled_from([302, 404, 481, 486, 488, 491, 503, 603]))
