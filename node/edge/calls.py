@@ -6,7 +6,6 @@ from federation.model.clocks import Monotonic
 from federation.model.errors import PeerError
 from media_relay.errors import RelayError
 from node.accounts.account import Account
-from node.edge.branches import MeshBranch
 from node.edge.branching import BranchMaker
 from node.edge.context import RequestContext
 from node.edge.dialog import DIALOG_METHODS, DialogSet, NodeSide, PhoneSide, Side
@@ -119,10 +118,9 @@ class Calls:
         if group.method != "INVITE":
             group.expires = Monotonic(group.created + UNANSWERED_LIFE)
 
-    def _remote_over(
-        self, context: RequestContext, response: Response, branch: MeshBranch, target: Target
-    ) -> None:
-        if response.status == 480 and not branch.heard:
+    def _remote_over(self, context: RequestContext, response: Response, target: Target) -> None:
+        """Look again next time where the node that was found did not have the call."""
+        if response.status in (404, 480):
             self.locator.forget(target)
         self._over(context, response)
 
@@ -181,6 +179,6 @@ class Calls:
         except (PeerError, RelayError) as error:
             context.refuse(status_of(error), str(error))
             return
-        context.on_done = lambda ended, response: self._remote_over(ended, response, branch, target)
+        context.on_done = lambda ended, response: self._remote_over(ended, response, target)
         context.start([branch])
         context.release()

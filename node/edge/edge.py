@@ -54,6 +54,8 @@ from node.sip.transaction import TransactionLayer
 from node.storage.call_records import CallRecords
 from node.storage.dialogs import DialogStore
 
+TIMER_GRAIN = 0.02
+"Seconds between two looks at the transactions' timers at least: their ends share a wake-up."
 DRAIN_WAIT = 2.0
 "Seconds to wait for the answers to our BYEs and `bye` frames."
 
@@ -326,8 +328,8 @@ class Edge:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_due = due
-        delay = max(0.0, due - self._hub.now())
-        self._timer = self._hub.later(delay + 0.001, self._on_timer)
+        delay = max(TIMER_GRAIN, due - self._hub.now() + 0.001)
+        self._timer = self._hub.later(delay, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = self._timer_due = None
