@@ -9,14 +9,13 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from dht.acceptance import RecordValidator
 from dht.answers import Answerer, Unverified
-from dht.finder import LOOKUP_BUDGET_S, Finder, Found, LookupResult, NotFound
+from dht.finder import LOOKUP_BUDGET_S, Finder, Found, LookupResult, NotFound, Search
 from dht.hand_over import HandOver
 from dht.maintenance import Maintenance
 from dht.messages import FULL, Answer, ContactEntry, FindNode, Get, Pong, Store, Stored
@@ -27,7 +26,7 @@ from dht.peer_cache import read_peer_cache
 from dht.publisher import Issuer, Name, Publication, Publisher
 from dht.publishing import Publishing
 from dht.record import Accepts, Kind, Record, record_key
-from dht.serving import Traffic
+from dht.status import ContactInfo, DhtStats
 from dht.store import RecordStore
 from dht.table import Contact, SecureTable
 from dht.tasks import Tasks
@@ -41,42 +40,6 @@ log = structlog.get_logger("dht")
 
 MAX_RECENT = 64
 "Contacts that were lost and are tried again now and then."
-
-
-@dataclass(frozen=True, slots=True)
-class ContactInfo:
-    """A contact, for people to see."""
-
-    node: NodeId
-    id: OverlayId
-    endpoint: Endpoint
-    rtt: float | None
-    "Seconds."
-    last_heard: float
-    "Seconds ago."
-    misses: int
-    flags: int
-
-
-@dataclass(frozen=True, slots=True)
-class DhtStats:
-    """Figures for status pages and metrics."""
-
-    contacts: int
-    records: int
-    record_bytes: int
-    published: int
-    network_size: float | None
-    "Estimated nodes; None while too few are known."
-    lookups: dict[str, int]
-    "By outcome: Found, NotFound, Inconclusive."
-    waiting: int
-    queued_claims: int
-    clock_skew: float | None
-    "Seconds the peers' clocks are ahead of ours (median)."
-    observed: Endpoint | None
-    "Our address as the peer that answered last saw it."
-    traffic: Traffic
 
 
 class Directory:
@@ -265,6 +228,18 @@ class Directory:
             current = tuple(record for record in held if not record.is_tombstone)
             return Found(current) if current else NotFound()
         return await self._finder.find(kind, key, budget=budget)
+
+    async def explore(
+        self,
+        kind: Kind,
+        owner: PublicKey | None,
+        label: str,
+        *,
+        budget: float = LOOKUP_BUDGET_S,
+    ) -> Search:
+        """Look a name up as `find` does among others, and tell every step and what it took."""
+        key = record_key(kind, owner, label, self._network)
+        return await self._finder.explore(kind, key, budget=budget)
 
     async def find_address(self, node: NodeId, *, budget: float = LOOKUP_BUDGET_S) -> LookupResult:
         """Where a node is reached."""

@@ -13,6 +13,7 @@ from dht.lookup import Ask, Lookup, Outcome, Seed
 from dht.messages import WANTS_IPV4, WANTS_IPV6, ContactEntry, FindNode, Get, Nodes, Records
 from dht.number_claims import ClaimVerifier
 from dht.overlay import SENDS, Overlay, Reply
+from dht.overlay_id import OverlayId
 from dht.record import Kind, Record, RecordError, positions
 from dht.region import LEAST_SAMPLE, RegionEstimator
 from dht.scope import may_try
@@ -65,13 +66,34 @@ LookupResult: TypeAlias = Found | NotFound | Inconclusive
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One question of a lookup, when its answer was there or given up."""
+
+    region: int
+    "0 or 1: for which of the key's places."
+    at: float
+    "Seconds after the lookup began."
+    id: OverlayId
+    endpoint: Endpoint
+    answered: bool
+    named: int
+    "Contacts it named that may be tried."
+    records: int
+    "Valid records it gave."
+    refused: int
+    "Records it gave that are not valid: forged, expired, or of another key."
+
+
+@dataclass(frozen=True, slots=True)
 class Search:
     """A lookup that is over: its result, and what it took."""
 
     result: LookupResult
     outcomes: tuple[Outcome, ...]
-    "One for each region that was searched."
+    "One for each region that was searched to its end."
     seconds: float
+    steps: tuple[Step, ...] = ()
+    "Everybody who was asked, in the order of the answers."
 
     @property
     def asked(self) -> int:
@@ -117,29 +139,33 @@ class Finder:
         """Look a key up as `find` does, and tell what it took."""
         started = self._clock.monotonic()
         deadline = Monotonic(started + budget)
+        steps: list[Step] = []
         if self._running >= MAX_LOOKUPS:
             return Search(Inconclusive("too many lookups are running"), (), 0.0)
         self._running += 1
         try:
-            outcomes = await self._regions(key, deadline)
+            outcomes = await self._regions(key, deadline, steps)
         finally:
             self._running -= 1
         result = await self._judged(kind, outcomes, deadline)
         self.results[type(result).__name__] += 1
-        return Search(result, tuple(outcomes), self._clock.monotonic() - started)
+        seconds = self._clock.monotonic() - started
+        return Search(result, tuple(outcomes), seconds, tuple(steps))
 
-    async def _regions(self, key: bytes, deadline: Monotonic) -> list[Outcome]:
+    async def _regions(self, key: bytes, deadline: Monotonic, steps: list[Step]) -> list[Outcome]:
         """Search the regions of a key until one settles it.
 
         The second is begun when the first is done without settling it, or takes its time.
         """
         outcomes: list[Outcome] = []
-        waiting = list(positions(key))
+        started = self._clock.monotonic()
+        waiting = list(enumerate(positions(key)))
         running: set[asyncio.Task[Outcome]] = set()
         try:
             while waiting or running:
                 if waiting:
-                    work = self._run(waiting.pop(0), key, deadline)
+                    region, position = waiting.pop(0)
+                    work = self._run(position, key, deadline, _Notes(region, started, steps))
                     running.add(asyncio.ensure_future(work))
                 done, running = await asyncio.wait(
                     running,
@@ -216,7 +242,13 @@ class Finder:
                 proven.append(record)
         return tuple(proven), True
 
-    async def _run(self, position: bytes, key: bytes | None, deadline: Monotonic) -> Outcome:
+    async def _run(
+        self,
+        position: bytes,
+        key: bytes | None,
+        deadline: Monotonic,
+        notes: "_Notes | None" = None,
+    ) -> Outcome:
         """Carry one lookup out; `key` is None when nodes are looked for and not records."""
         now = self._clock.monotonic()
         own = () if key is None else self._store.at_key(key, now=self._clock.unix())
@@ -242,7 +274,7 @@ class Finder:
             except TimeoutError:
                 asks = lookup.handle_timer(now=self._clock.monotonic())
             else:
-                asks = self._take(lookup, key, ask, reply)
+                asks = self._take(lookup, key, ask, reply, notes)
             self._send(lookup, asks, inbox)
         if lookup.outcome.conclusive and not lookup.outcome.agreed:
             self.estimator.observe(lookup.outcome.distances)
@@ -290,17 +322,30 @@ class Finder:
                 lambda done, ask=ask: inbox.put_nowait((ask, _result(done)))  # type: ignore[misc]
             )
 
-    def _take(self, lookup: Lookup, key: bytes | None, ask: Ask, reply: Reply | None) -> list[Ask]:
+    def _take(
+        self,
+        lookup: Lookup,
+        key: bytes | None,
+        ask: Ask,
+        reply: Reply | None,
+        notes: "_Notes | None",
+    ) -> list[Ask]:
         now = self._clock.monotonic()
+        envelopes: tuple[bytes, ...] = ()
         match None if reply is None else reply.answer:
             case Nodes(contacts):
-                records: tuple[Record, ...] = ()
+                pass
             case Records(envelopes, contacts):
-                records = self._valid(envelopes, key)
+                pass
             case _:
+                if notes is not None:
+                    notes.add(ask, now)
                 return lookup.failed(ask, now=now)
+        records = self._valid(envelopes, key)
         own = tuple(self._own_endpoints())
         named = [entry for entry in contacts if may_try(entry.endpoint, own)]
+        if notes is not None:
+            notes.add(ask, now, (len(named), len(records), len(envelopes) - len(records)))
         if ask.radius is not None:
             return lookup.sampled(ask.id, contacts=named, now=now)
         return lookup.answered(
@@ -316,6 +361,22 @@ class Finder:
             except RecordError as error:
                 log.debug("record_refused", reason=str(error))
         return tuple(records)
+
+
+@dataclass(frozen=True, slots=True)
+class _Notes:
+    """Where the steps of one region's lookup are written down."""
+
+    region: int
+    started: Monotonic
+    steps: list[Step]
+
+    def add(self, ask: Ask, now: Monotonic, counts: tuple[int, int, int] | None = None) -> None:
+        """An answer came (with how much in it), or none did."""
+        answered = counts is not None
+        at = now - self.started
+        numbers = counts or (0, 0, 0)
+        self.steps.append(Step(self.region, at, ask.id, ask.endpoint, answered, *numbers))
 
 
 def _result(done: asyncio.Future[Reply | None]) -> Reply | None:

@@ -142,6 +142,29 @@ def test_a_dead_peer_delays_nothing_long_and_is_forgotten() -> None:
     run_virtually(run())
 
 
+def test_a_lookup_can_tell_its_steps() -> None:
+    """Everybody who was asked, who answered with what, and how long it took."""
+
+    async def run() -> None:
+        network, nodes = await a_network(5)
+        await asyncio.sleep(5)
+        await network.stop(nodes[3])
+        search = await nodes[4].directory.explore(Kind.ADDRESS, nodes[1].key.id, "")
+        assert isinstance(search.result, Found)
+        answered = [step for step in search.steps if step.answered]
+        assert {step.endpoint for step in answered} <= {node.endpoint for node in nodes[:3]}
+        assert sum(step.records for step in answered) >= 2
+        assert [step.at for step in search.steps] == sorted(step.at for step in search.steps)
+        assert len(search.steps) <= search.asked == 4
+        assert (search.hops, all(step.refused == 0 for step in search.steps)) == (1, True)
+        assert 0.0 < search.steps[-1].at <= search.seconds
+        missing = await nodes[4].directory.explore(Kind.USER, nodes[1].key.id, "nobody")
+        assert [step.answered for step in missing.steps].count(False) == 1
+        await network.close()
+
+    run_virtually(run())
+
+
 def test_cut_off_from_everybody_is_inconclusive() -> None:
     """Nobody answering is no proof of absence."""
 

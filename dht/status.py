@@ -1,0 +1,44 @@
+"""What a directory tells of itself, for status pages and metrics."""
+
+from dataclasses import dataclass
+
+from dht.overlay_id import OverlayId
+from dht.serving import Traffic
+from federation.model.address import Endpoint
+from federation.model.identity import NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class ContactInfo:
+    """A contact, for people to see."""
+
+    node: NodeId
+    id: OverlayId
+    endpoint: Endpoint
+    rtt: float | None
+    "Seconds."
+    last_heard: float
+    "Seconds ago."
+    misses: int
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class DhtStats:
+    """Figures for status pages and metrics."""
+
+    contacts: int
+    records: int
+    record_bytes: int
+    published: int
+    network_size: float | None
+    "Estimated nodes; None while too few are known."
+    lookups: dict[str, int]
+    "By outcome: Found, NotFound, Inconclusive."
+    waiting: int
+    queued_claims: int
+    clock_skew: float | None
+    "Seconds the peers' clocks are ahead of ours (median)."
+    observed: Endpoint | None
+    "Our address as the peer that answered last saw it."
+    traffic: Traffic
