@@ -35,6 +35,7 @@ LOST_EVERY_S = 60.0
 "One lost or never reached address is tried again; every 5 s while nobody is known."
 ALONE_EVERY_S = 5.0
 EXPIRE_EVERY_S = 60.0
+GROWTH_EVERY_S = 60.0
 SAVE_EVERY_S = 300.0
 SKEW_WARNING_S = 60.0
 SKEW_WARN_EVERY_S = 3_600.0
@@ -92,6 +93,8 @@ class Maintenance:
                 self.save()
             if self._table and self._is_due("refresh", REFRESH_EVERY_S):
                 await self._refresh()
+            if self._is_due("growth", GROWTH_EVERY_S):
+                self._publishing.watch_growth()
             self._watch_clock()
 
     def save(self) -> None:

@@ -13,7 +13,7 @@ from dht.overlay import Overlay
 from dht.publisher import Issuer, Item, Name, Publication, Publisher
 from dht.record import Kind, Record, positions
 from dht.store import RecordStore
-from dht.table import Contact, SecureTable
+from dht.table import BUCKET_SIZE, Contact, SecureTable
 from dht.tasks import Tasks
 from federation.model.address import Endpoint
 from federation.model.clocks import Clock
@@ -29,6 +29,8 @@ MAX_OFFERS = 256
 "New contacts that wait to be given our records."
 OFFER_PAUSE_S = 0.02
 "Between two records given to a new contact."
+GROWTH = 2.0
+"Everything is published again when our neighbours have come so many times nearer."
 CLAIM_AGAIN_S = 10.0
 "When a storer queued a claim, it is asked again after this."
 
@@ -57,6 +59,8 @@ class Publishing:
         self._slots = asyncio.Semaphore(ROUNDS_AT_A_TIME)
         self._offers: deque[Contact] = deque(maxlen=MAX_OFFERS)
         self._offered = asyncio.Event()
+        self._reach = 0
+        "How near our twentieth neighbour was when the network's size was last looked at."
         self._waiting: dict[Name, list[asyncio.Future[bool]]] = {}
 
     def publish(self, publication: Publication) -> None:
@@ -79,6 +83,18 @@ class Publishing:
         """Everything that names this node's addresses goes out again."""
         self._publisher.changed(now=self._clock.monotonic())
         self._wake.set()
+
+    def watch_growth(self) -> None:
+        """When the network has doubled, our records are due: their regions have new members."""
+        near = self._table.nearest(self._overlay.own_id, BUCKET_SIZE)
+        if len(near) < BUCKET_SIZE:
+            return
+        reach = near[-1].long_id ^ self._overlay.own_id.number
+        if self._reach and reach < self._reach / GROWTH:
+            log.info("network_grew", by=round(self._reach / reach, 1))
+            self.addresses_changed()
+        if not self._reach or reach < self._reach / GROWTH or reach > self._reach * GROWTH:
+            self._reach = reach
 
     def offer(self, contact: Contact) -> None:
         """A contact is new: it is given those of our records in whose region it lies."""

@@ -77,3 +77,36 @@ def test_only_the_two_nearest_holders_hand_over() -> None:
 
     assert [hands_over(rank, NOW) for rank in range(5)] == [True, True, False, False, False]
     assert not hands_over(0, NOW + 90_000)
+
+
+def test_when_the_network_has_doubled_everything_is_due_again() -> None:
+    """Regions have new members then; more of the same size, or a smaller one, change nothing."""
+
+    async def run() -> None:
+        network = MemoryNetwork()
+        node = await network.node(1)
+        directory = node.directory
+        await directory.published(Kind.ADDRESS)
+        rounds: list[int] = []
+
+        async def after(count: int) -> None:
+            """So many contacts are added, at random places."""
+            for citizen in world.citizens[len(directory._table) :][:count]:
+                endpoint = Endpoint(f"127.1.{len(directory._table)}.1", 7060)
+                directory._table.add_contact(
+                    Contact(citizen.id, citizen.key.id, bytes(8), endpoint, now=Monotonic(0.0))
+                )
+            directory._publishing.watch_growth()
+            (item,) = directory._publisher
+            rounds.append(item.rounds + item.is_running + (item.due == node.clock.monotonic()))
+            await asyncio.sleep(30)
+
+        world = World(200, seed=1)
+        for count in (10, 20, 0, 5, 80, 0):
+            await after(count)
+        assert rounds[0] == rounds[3]
+        assert rounds[4] == rounds[3] + 1
+        assert rounds[5] == rounds[4]
+        await network.close()
+
+    run_virtually(run())
