@@ -119,6 +119,8 @@ async def test_sipp_registers_and_is_called(mesh: Mesh, tmp_path: Path) -> None:
     ):
         report = await measure_echo(phone, carol["number"], seconds=1)
         assert report.problems == ()
+        for node in nodes:
+            await node.has(calls=0)  # the BYE is answered before SIPp is ended
 
 
 @needs("sipp")
