@@ -146,19 +146,20 @@ class Whole:
     ) -> list[Sample]:
         """This many lookups by a few seekers side by side, a tenth more for what is not there."""
         owners = owners or [r for r in self.residents if not r.citizen.is_hostile]
-        asking = self.random.sample(list(seekers or self.honest()), SEEKERS)
+        able = list(seekers or self.honest())
+        asking = self.random.sample(able, min(SEEKERS, len(able)))
         samples: list[Sample] = []
 
         async def seek(seeker: Resident, number: int) -> None:
             sent = self.wire.watch(seeker.citizen.endpoint)
-            for n in range(number, count, SEEKERS):
+            for n in range(number, count, len(asking)):
                 owner = self.random.choice(owners)
                 if owner is seeker or not seeker.citizen.is_up:
                     continue
                 samples.append(
                     await one_lookup(seeker, address_key(owner), self.newest(owner), sent)
                 )
-                if (n // SEEKERS + number) % 10 == 0:
+                if (n // len(asking) + number) % 10 == 0:
                     missing = record_key(Kind.USER, owner.citizen.key.id, f"no{n}", NETWORK)
                     self.figures.misses.append(await one_lookup(seeker, missing, None, sent))
                 await asyncio.sleep(pause)
