@@ -29,7 +29,7 @@ CHECK_EVERY_S = 10.0
 "At most one such question in this time, however many contacts there are."
 SUSPECT_EVERY_S = 5.0
 "A contact that did not answer is asked again after this."
-REFRESH_EVERY_S = 900.0
+REFRESH_EVERY_S = 3_600.0
 "Own place looked up again, and one bucket that was not looked up for an hour."
 LOST_EVERY_S = 60.0
 "One lost or never reached address is tried again; every 5 s while nobody is known."
