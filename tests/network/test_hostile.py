@@ -24,7 +24,7 @@ from tests.support.nodes import Account, NodeProcess, add_user, phone_of, runnin
 from tests.support.programs import needs_pjsua2
 from tests.support.sip_client import sip_client
 from tests.support.talk import talk
-from tests.support.watch import busiest_second, held, lines_since, media_ports
+from tests.support.watch import Held, busiest_second, held, lines_since, media_ports
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 MORE_MEMORY = 16 * 2**20
@@ -80,17 +80,26 @@ async def serves(world: World) -> None:
     await world.node.meets(1, within=AT_ONCE)
 
 
+def too_much(before: Held, after: Held) -> bool:
+    return (
+        after.descriptors > before.descriptors + MORE_DESCRIPTORS
+        or after.resident - before.resident >= MORE_MEMORY
+    )
+
+
 @contextlib.asynccontextmanager
 async def under_attack(world: World) -> AsyncIterator[None]:
     """What is done in the block harms nothing."""
     before = held(world.node)
     yield
     await serves(world)
-    async with asyncio.timeout(10):  # connections are swept once a second
-        while held(world.node).descriptors > before.descriptors + MORE_DESCRIPTORS:
-            await asyncio.sleep(0.1)
+    # Connections are swept once a second, and checking a number holds 64 MiB for a moment.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(10):
+            while too_much(before, held(world.node)):
+                await asyncio.sleep(0.1)
     after, lines = held(world.node), lines_since(world.node, before)
-    assert after.resident - before.resident < MORE_MEMORY
+    assert not too_much(before, after), (before, after)
     assert [line for line in lines if line["level"] == "error"] == []
     assert busiest_second(lines) <= 2, "a second of the clock may see the end of one and the next"
 
