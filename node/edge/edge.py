@@ -210,7 +210,7 @@ class Edge:
         """Every call under way."""
         now, found = self._hub.clock.unix(), []
         for group in self._hub.dialogs:
-            if group.method == "INVITE":
+            if group.method == "INVITE" and not group.is_over:
                 dialog = group.confirmed
                 since = group.created_at
                 if dialog is not None and dialog.answered_at is not None:

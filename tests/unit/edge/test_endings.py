@@ -141,6 +141,19 @@ async def test_a_bye_that_is_never_answered_ends_the_call_all_the_same() -> None
 
 
 @in_virtual_time
+async def test_a_call_whose_bye_passed_is_under_way_no_more() -> None:
+    """What it held is freed with the BYE's answer, which a dead phone never gives."""
+    world, alice, bob = await pair()
+    talk, _ = await world.call(alice, bob)
+    bob.die()
+    talk.send("BYE")
+    await world.settle()
+    assert [node.edge.calls() for node in world.nodes.values()] == [[], []]
+    assert world["A"].edge.leftovers["dialog_sets"] == 1
+    await world.over()
+
+
+@in_virtual_time
 async def test_byes_that_cross_end_one_call() -> None:
     world, alice, bob = await pair()
     talk, back = await world.call(alice, bob)
