@@ -14,7 +14,8 @@ answered in it are then asked for a sample of everybody they know in the region.
 A lookup for records ends when three answers of the region from different networks agree with the
 best that is known and nobody asked there may still object, or when five agree, or when the region
 is done. It is *conclusive* when three quarters of the region answered: only then does finding
-nothing mean that there is nothing.
+nothing mean that there is nothing. A region as wide as it may be proves no absence, since holders
+may lie beyond it.
 """
 
 from collections import Counter
@@ -348,7 +349,7 @@ class Lookup:
         in_region = set(region)
         self.outcome = Outcome(
             records=best,
-            conclusive=share >= CONCLUSIVE_SHARE or agreed,
+            conclusive=agreed or (share >= CONCLUSIVE_SHARE and len(region) < MOST_IN_REGION),
             agreed=agreed,
             votes=Counter(record.hash for peer in everybody for record in peer.records),
             region=tuple(peer.entry for peer in answered),

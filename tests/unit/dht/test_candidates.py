@@ -15,7 +15,7 @@ from dht.lookup import (
 )
 from dht.messages import ContactEntry
 from dht.overlay_id import OverlayId
-from dht.region import RegionEstimator
+from dht.region import MOST_IN_REGION, RegionEstimator
 from federation.model.address import Endpoint
 from federation.model.clocks import Monotonic
 from tests.support.dht_records import NOW, a_record
@@ -160,6 +160,21 @@ def test_a_crowded_region_is_sampled_and_another_is_not() -> None:
         assert lookup.outcome is not None
         assert sum(ask.radius is not None for ask in told) == samples
         assert {entry.id for entry in inside} <= {entry.id for entry in lookup.outcome.region}
+
+
+def test_a_region_that_is_too_crowded_to_be_asked_proves_no_absence() -> None:
+    """More ids within the radius than are ever asked: holders may lie behind them."""
+    for count, conclusive in ((100, True), (MOST_IN_REGION + 40, False)):
+        lookup = a_lookup([an_entry(n) for n in range(1, count + 1)], radius=10_000)
+        asked = lookup.start(now=T0)
+        while asked:
+            ask = asked.pop(0)
+            if ask.radius is not None:
+                asked += lookup.sampled(ask.id, contacts=[], now=T0)
+            else:
+                asked += lookup.answered(ask.id, contacts=[], endpoint=ask.endpoint, now=T0)
+        assert lookup.outcome is not None
+        assert lookup.outcome.conclusive is conclusive
 
 
 def test_the_radius_of_a_tiny_network_fits_an_id() -> None:
