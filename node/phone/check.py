@@ -235,7 +235,8 @@ async def _counterpart(call: Call, callee: Phone, within: float) -> Call:
     """The callee's side of `call`; earlier calls that nobody took are passed over."""
     while True:
         answered = await callee.next_call(within)
-        if (answered.times.invited or 0.0) >= (call.times.invited or 0.0):
+        # Not by time: the callee may note the INVITE before its sender notes having sent it.
+        if answered.invite is not None and answered.invite.value("Call-ID") == call.call_id:
             return answered
 
 
