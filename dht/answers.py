@@ -11,6 +11,7 @@ from dht.messages import (
     MAX_CONTACTS,
     MAX_IPV6_CONTACTS,
     MAX_RANK,
+    MAX_RECORDS,
     QUEUED,
     WANTS_IPV4,
     WANTS_IPV6,
@@ -167,12 +168,15 @@ _ENTRY_IPV6 = _ENTRY_IPV4 + 12
 
 
 def joined(parts: dict[int, Part]) -> Answer:
-    """Put the parts of an answer, or those that came, together again."""
+    """Put the parts of an answer, or those that came, together again.
+
+    All parts together hold no more than one could: the rest is nothing that was asked for.
+    """
     first, *rest = (parts[number].answer for number in sorted(parts))
     if not rest or not isinstance(first, Records):
         return first
     records = [first, *(other for other in rest if isinstance(other, Records))]
     return Records(
-        tuple(envelope for r in records for envelope in r.envelopes),
-        tuple(contact for r in records for contact in r.contacts),
+        tuple(envelope for r in records for envelope in r.envelopes)[:MAX_RECORDS],
+        tuple(contact for r in records for contact in r.contacts)[:MAX_CONTACTS],
     )

@@ -26,6 +26,8 @@ REGION_CAP = 160
 
 RankOf = Callable[[bytes], int]
 "Estimates how many nodes are nearer to a position than this one."
+_Slot = tuple[bytes, bytes]
+"A record's place here: its key, and its owner with its publisher."
 
 
 @dataclass(slots=True)
@@ -53,6 +55,9 @@ class RecordStore:
         self._shelves: dict[bytes, _Shelf] = {}
         self._key_at: dict[bytes, bytes] = {}
         self._of_publisher: dict[bytes, int] = {}
+        self._rank_at: dict[_Slot, int] = {}
+        "The rank of each record when it was last put: every few hours its publisher does."
+        self._of_rank: list[dict[_Slot, None]] = [{} for _ in range(REGION_CAP + 1)]
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -103,6 +108,7 @@ class RecordStore:
         held = self._of_publisher.get(record.publisher, 0)
         self._of_publisher[record.publisher] = held + 1
         self._bytes += _cost(record)
+        self._note_rank(record)
         self._revoke(record, shelf)
         if self._bytes > self._max_bytes:
             self._evict()
@@ -141,18 +147,31 @@ class RecordStore:
         for other in [other for other in shelf.slots.values() if revokes(own, other)]:
             self._drop(other)
 
+    def _note_rank(self, record: Record) -> None:
+        """Remember how far a record is, so that a full store finds the farthest at once."""
+        rank = min(self.rank(record), REGION_CAP)
+        before = self._rank_at.get(record.slot)
+        if before != rank:
+            if before is not None:
+                del self._of_rank[before][record.slot]
+            self._rank_at[record.slot] = rank
+            self._of_rank[rank][record.slot] = None
+
     def _evict(self) -> None:
-        """Farthest first, down to 95 % so that the sorting is rare."""
-        target = int(self._max_bytes * 0.95)
-        for record in sorted(self, key=self.rank, reverse=True):
-            if self._bytes <= target:
-                break
-            self._drop(record)
+        """Make room: the farthest goes first, of equally far ones the last that came."""
+        rank = REGION_CAP
+        while self._bytes > self._max_bytes:
+            while not self._of_rank[rank]:
+                rank -= 1
+            key, publisher = next(reversed(self._of_rank[rank]))
+            self._drop(self._shelves[key].slots[publisher])
 
     def _drop(self, like: Record, *, keep_shelf: bool = False) -> None:
-        """Drop what is held in the slot of `like`."""
+        """Drop what is held in the slot of `like`; `keep_shelf`: a newer record takes it."""
         shelf = self._shelves[like.key]
         record = shelf.slots.pop(like.slot[1])
+        if not keep_shelf:
+            del self._of_rank[self._rank_at.pop(like.slot)][like.slot]
         self._bytes -= _cost(record)
         self._of_publisher[record.publisher] -= 1
         if not self._of_publisher[record.publisher]:
@@ -193,5 +212,9 @@ def merge(*groups: tuple[Record, ...]) -> tuple[Record, ...]:
             held = newest.get(record.slot)
             if held is None or record.rank > held.rank:
                 newest[record.slot] = record
-    kept = [r for r in newest.values() if not any(revokes(s, r) for s in newest.values())]
+    kept = []
+    for record in newest.values():
+        own = newest.get((record.key, 2 * bytes(record.owner)))
+        if own is None or not revokes(own, record):
+            kept.append(record)
     return tuple(sorted(kept, key=lambda record: record.rank))
