@@ -338,6 +338,7 @@ class Directory:
             clock_skew=self._maintenance.clock_skew(),
             observed=self._overlay.observed,
             traffic=self._overlay.traffic,
+            lookup_times=tuple(self._finder.times),
         )
 
     # What others ask (the overlay's Server)

@@ -1,7 +1,7 @@
 """Drives lookups over the overlay and makes of their outcome what a caller can use."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -41,6 +41,8 @@ LEAST_STRANGER_S = 0.15
 "The least patience with nodes that were never met."
 MAX_LOOKUPS = 256
 "Lookups at a time; beyond, the answer is inconclusive at once."
+MAX_TIMES = 1_000
+"Lookups of late whose duration is remembered."
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,8 @@ class Finder:
         self.estimator = RegionEstimator()
         self.results: Counter[str] = Counter()
         "How many lookups ended in which way."
+        self.times: deque[float] = deque(maxlen=MAX_TIMES)
+        "Seconds that the latest lookups took, oldest first."
         self._overlay, self._table, self._store = overlay, table, store
         self._validator, self._verifier = validator, verifier
         self._own_endpoints, self._clock, self._repair = own_endpoints, clock, repair
@@ -150,6 +154,7 @@ class Finder:
         result = await self._judged(kind, outcomes, deadline)
         self.results[type(result).__name__] += 1
         seconds = self._clock.monotonic() - started
+        self.times.append(seconds)
         return Search(result, tuple(outcomes), seconds, tuple(steps))
 
     async def _regions(self, key: bytes, deadline: Monotonic, steps: list[Step]) -> list[Outcome]:

@@ -42,3 +42,5 @@ class DhtStats:
     observed: Endpoint | None
     "Our address as the peer that answered last saw it."
     traffic: Traffic
+    lookup_times: tuple[float, ...] = ()
+    "Seconds that the latest lookups took, oldest first."

@@ -158,6 +158,7 @@ def test_a_lookup_can_tell_its_steps() -> None:
         assert len(search.steps) <= search.asked == 4
         assert (search.hops, all(step.refused == 0 for step in search.steps)) == (1, True)
         assert 0.0 < search.steps[-1].at <= search.seconds
+        assert nodes[4].directory.stats().lookup_times[-1] == search.seconds
         missing = await nodes[4].directory.explore(Kind.USER, nodes[1].key.id, "nobody")
         assert [step.answered for step in missing.steps].count(False) == 1
         await network.close()
