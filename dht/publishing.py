@@ -31,6 +31,8 @@ OFFER_PAUSE_S = 0.02
 "Between two records given to a new contact."
 GROWTH = 2.0
 "Everything is published again when our neighbours have come so many times nearer."
+SETTLED_S = 1.0
+"After a join, when no contact came for so long, what was published alone is published again."
 CLAIM_AGAIN_S = 10.0
 "When a storer queued a claim, it is asked again after this."
 
@@ -61,6 +63,8 @@ class Publishing:
         self._offered = asyncio.Event()
         self._reach = 0
         "How near our twentieth neighbour was when the network's size was last looked at."
+        self._was_alone = False
+        "A round was made with so few contacts that it went to them, and not to the regions."
         self._waiting: dict[Name, list[asyncio.Future[bool]]] = {}
 
     def publish(self, publication: Publication) -> None:
@@ -86,15 +90,19 @@ class Publishing:
 
     def watch_growth(self) -> None:
         """When the network has doubled, our records are due: their regions have new members."""
-        near = self._table.nearest(self._overlay.own_id, BUCKET_SIZE)
-        if len(near) < BUCKET_SIZE:
+        reach = self._reach_now()
+        if not reach:
             return
-        reach = near[-1].long_id ^ self._overlay.own_id.number
         if self._reach and reach < self._reach / GROWTH:
             log.info("network_grew", by=round(self._reach / reach, 1))
             self.addresses_changed()
         if not self._reach or reach < self._reach / GROWTH or reach > self._reach * GROWTH:
             self._reach = reach
+
+    def _reach_now(self) -> int:
+        """How far our twentieth neighbour is; 0: there are not so many."""
+        near = self._table.nearest(self._overlay.own_id, BUCKET_SIZE)
+        return near[-1].long_id ^ self._overlay.own_id.number if len(near) == BUCKET_SIZE else 0
 
     def offer(self, contact: Contact) -> None:
         """A contact is new: it is given those of our records in whose region it lies."""
@@ -144,20 +152,35 @@ class Publishing:
                 continue
 
     async def run_offers(self) -> None:
-        """Give new contacts our records, slowly; ends when cancelled."""
+        """Give new contacts our records, slowly; ends when cancelled.
+
+        A node that published before it had joined does so again once its contacts are together:
+        their places are not those of its records' regions.
+        """
         while True:
             while self._offers:
-                contact = self._offers.popleft()
-                for item in self._publisher:
-                    record = item.record
-                    if record is None or contact.id not in self._table:
-                        continue
-                    if self._lies_in_region(contact, record):
-                        code = await self._store_at(record, contact.id, contact.endpoint)
-                        item.holders += code in KEPT and item.record is record
-                        await asyncio.sleep(OFFER_PAUSE_S)
+                await self._offer_to(self._offers.popleft())
             self._offered.clear()
-            await self._offered.wait()
+            has_joined = self._was_alone and len(self._table) >= SMALL_NETWORK
+            try:
+                async with asyncio.timeout(SETTLED_S if has_joined else None):
+                    await self._offered.wait()
+            except TimeoutError:
+                self._was_alone = False
+                self._reach = self._reach_now()
+                for item in self._publisher:  # tombstones too
+                    self._publisher.hurry(item, now=self._clock.monotonic())
+                self._wake.set()
+
+    async def _offer_to(self, contact: Contact) -> None:
+        for item in self._publisher:
+            record = item.record
+            if record is None or contact.id not in self._table:
+                continue
+            if self._lies_in_region(contact, record):
+                code = await self._store_at(record, contact.id, contact.endpoint)
+                item.holders += code in KEPT and item.record is record
+                await asyncio.sleep(OFFER_PAUSE_S)
 
     async def repair(self, record: Record, entry: ContactEntry) -> None:
         """Give somebody who answered with an older record the newer one."""
@@ -207,6 +230,7 @@ class Publishing:
         """Store at the regions of the record; one code (None: silence) for each node asked."""
         targets: dict[bytes, ContactEntry] = {}
         if len(self._table) < SMALL_NETWORK:
+            self._was_alone = True
             for contact in self._table:
                 targets[contact.id] = ContactEntry(contact.id, contact.endpoint)
         else:
