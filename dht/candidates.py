@@ -176,6 +176,8 @@ class Candidates:
         if known.state == ANSWERED or namer is None or namer is known:
             return
         if known.way is not None and known.way.endpoint == endpoint:
+            if namer in known.way.namers:
+                return
             known.way.namers.append(namer)
             if known.state in (LATE, FAILED):
                 namer.broken += 1

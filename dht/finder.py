@@ -17,7 +17,7 @@ from dht.overlay_id import OverlayId
 from dht.record import Kind, Record, RecordError, positions
 from dht.region import LEAST_SAMPLE, RegionEstimator
 from dht.scope import may_try
-from dht.store import RecordStore, merge
+from dht.store import MAX_SLOTS, RecordStore, merge
 from dht.table import FIRST_PATIENCE_S, LEAST_PATIENCE_S, SecureTable
 from federation.model.address import Endpoint
 from federation.model.clocks import Clock, Monotonic
@@ -195,13 +195,15 @@ class Finder:
     async def _judged(
         self, kind: Kind, outcomes: list[Outcome], deadline: Monotonic
     ) -> LookupResult:
-        records = merge(*(outcome.records for outcome in outcomes))
-        self._spread_news(records, outcomes)
-        records = tuple(record for record in records if not record.is_tombstone)
-        if kind is Kind.NUMBER and records:
+        newest = merge(*(outcome.records for outcome in outcomes))
+        records = tuple(record for record in newest if not record.is_tombstone)
+        if kind is not Kind.NUMBER:
+            self._spread_news(newest, outcomes)
+        elif records:
             records, is_complete = await self._proven_claims(
                 self._likely_first(records, outcomes), deadline
             )
+            self._spread_news(records + self._proven_ends(newest), outcomes)
             if not records and not is_complete:
                 return Inconclusive("the claims could not be verified in time")
         if records:
@@ -210,10 +212,20 @@ class Finder:
             return NotFound()
         return Inconclusive("too few of the nodes that would know answered")
 
+    def _proven_ends(self, newest: tuple[Record, ...]) -> tuple[Record, ...]:
+        """The tombstones of numbers whose owner was verified before."""
+        return tuple(
+            record
+            for record in newest
+            if record.is_tombstone
+            and self._verifier.known(Number(record.label), AccountId(record.owner))
+        )
+
     def _spread_news(self, records: tuple[Record, ...], outcomes: list[Outcome]) -> None:
+        """Give those who answered with something older what is proven to be newer."""
         outdated = [entry for outcome in outcomes for entry in outcome.outdated][:MAX_REPAIRS]
         for entry in outdated:
-            for record in records:
+            for record in records[:MAX_SLOTS]:
                 self._repair(record, entry)
 
     def _likely_first(
@@ -261,7 +273,9 @@ class Finder:
         lookup = Lookup(
             position,
             own_id=self._overlay.own_id,
-            seeds=[Seed(ContactEntry(c.id, c.endpoint), c.patience) for c in contacts],
+            seeds=[
+                Seed(ContactEntry(c.id, c.endpoint), c.patience, c.misses > 0) for c in contacts
+            ],
             wants_records=key is not None,
             own_records=own,
             radius=self.radius(),

@@ -234,6 +234,10 @@ class Overlay:
                 self._transmit(pending, messages.parse_challenge(frame.body))
             return
         frame.verify(self._network)
+        if pending.nonce not in (b"", frame.nonce):
+            self.traffic.impostors += 1
+            return
+        pending.key, pending.nonce = frame.sender, frame.nonce
         now = self._clock.monotonic()
         try:
             id_ = self._ids.known(frame.sender, frame.nonce)
@@ -241,7 +245,9 @@ class Overlay:
             self._impostor(pending)
             return
         if id_ is None:
-            self._tasks.spawn(self._check(pending, frame, now))
+            if pending.checking < messages.MAX_PARTS:
+                pending.checking += 1
+                self._tasks.spawn(self._check(pending, frame, now))
         else:
             self._accept(pending, frame, id_, now)
 
@@ -251,6 +257,8 @@ class Overlay:
         except PuzzleError:
             self._impostor(pending)
             return
+        finally:
+            pending.checking -= 1
         if not self._pending.is_waiting(pending):
             return
         try:
@@ -312,13 +320,13 @@ class Overlay:
         contact = self.known(id_)
         if contact is None:
             contact = Contact(id_, frame.sender, frame.nonce, pending.endpoint, now=now)
-            self._acquaintances[id_] = contact
-            if len(self._acquaintances) > MAX_ACQUAINTANCES:
-                self._acquaintances.popitem(last=False)
+            self._remember(contact)
         elif contact.endpoint != pending.endpoint and (
             contact.misses or is_preferable(pending.endpoint, contact.endpoint)
         ):
             self._table.moved(contact, pending.endpoint)
+            if id_ not in self._table:
+                self._remember(contact)
         if contact.endpoint == pending.endpoint:
             is_first_send = not (pending.was_repeated or pending.was_challenged)
             contact.heard(now=now, rtt=now - pending.sent_at if is_first_send else None)
@@ -333,6 +341,11 @@ class Overlay:
             self._acquaintances.pop(id_, None)
             self._on_contact(contact)
         return contact
+
+    def _remember(self, contact: Contact) -> None:
+        self._acquaintances[contact.id] = contact
+        if len(self._acquaintances) > MAX_ACQUAINTANCES:
+            self._acquaintances.popitem(last=False)
 
     # Sending
 

@@ -7,6 +7,7 @@ place near some key first grinds cheap keys and then solves once for each. A nod
 life; checking costs about half a millisecond, so strangers' ids are checked in a thread and cached.
 """
 
+import asyncio
 import hashlib
 import os
 import threading
@@ -135,15 +136,16 @@ def solve(
 class OverlayIdCache:
     """Checks strangers' ids off the event loop and remembers the verdicts.
 
-    `known` answers at once from memory; `check` computes through `offload`. At most `MAX_WAITING`
-    checks wait at a time: what comes beyond is refused as unchecked, not buffered.
+    `known` answers at once from memory; `check` computes through `offload`, once for however many
+    ask about the same pair meanwhile. At most `MAX_WAITING` checks wait at a time: what comes beyond
+    is refused as unchecked, not buffered.
     """
 
     def __init__(self, network: Network, offload: Offload) -> None:
         self._network = network
         self._offload = offload
         self._verdicts: OrderedDict[tuple[bytes, bytes], OverlayId | None] = OrderedDict()
-        self._waiting = 0
+        self._checks: dict[tuple[bytes, bytes], asyncio.Task[None]] = {}
 
     def known(self, key: NodeId, nonce: bytes) -> OverlayId | None:
         """The id if it was checked before.
@@ -169,18 +171,27 @@ class OverlayIdCache:
         verdict = self.known(key, nonce)
         if verdict is not None:
             return verdict
-        if self._waiting >= MAX_WAITING:
-            raise PuzzleError("too many ids wait to be checked")
-        self._waiting += 1
+        pair = (bytes(key), nonce)
+        check = self._checks.get(pair)
+        if check is None:
+            if len(self._checks) >= MAX_WAITING:
+                raise PuzzleError("too many ids wait to be checked")
+            check = asyncio.get_running_loop().create_task(self._compute(key, nonce))
+            self._checks[pair] = check
+            check.add_done_callback(lambda _: self._checks.pop(pair))
+        await asyncio.shield(check)
+        verdict = self.known(key, nonce)
+        if verdict is None:
+            raise PuzzleError("the verdict was pushed out by others")
+        return verdict
+
+    async def _compute(self, key: NodeId, nonce: bytes) -> None:
         try:
             verdict = await self._offload(lambda: overlay_id(key, nonce, self._network))
         except PuzzleError:
             self._remember(key, nonce, None)
-            raise
-        finally:
-            self._waiting -= 1
-        self._remember(key, nonce, verdict)
-        return verdict
+        else:
+            self._remember(key, nonce, verdict)
 
     def _remember(self, key: NodeId, nonce: bytes, verdict: OverlayId | None) -> None:
         self._verdicts[(bytes(key), nonce)] = verdict

@@ -34,7 +34,11 @@ class Pending(Generic[T]):
     sends_left: int
     recipient: OverlayId | None = None
     key: NodeId | None = None
-    "The recipient's public key, if it is known."
+    "The recipient's public key, if it is known, or of who answered first."
+    nonce: bytes = b""
+    "The puzzle solution of who answered first: an answer has one sender."
+    checking: int = 0
+    "Datagrams of the answer that wait until its sender's id is checked."
     datagram: bytes = b""
     cookie: bytes = NO_COOKIE
     seal: RequestSeal | None = None

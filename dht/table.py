@@ -223,11 +223,17 @@ class SecureTable(RoutingTable):  # type: ignore[misc]
         return is_local(node.endpoint) or self._groups[_group(node.endpoint)] < GROUP_PER_TABLE
 
     def moved(self, node: Contact, endpoint: Endpoint) -> None:
-        """A contact answered from another address."""
-        if node.id in self._by_id:
-            self._groups[_group(node.endpoint)] -= 1
-            self._groups[_group(endpoint)] += 1
+        """A contact answered from another address.
+
+        If that network has its share already it leaves the table, or else whoever has one address
+        to spare could bring any number of contacts in by it and gather them in one network.
+        """
+        is_in_table = node.id in self._by_id
+        if is_in_table:
+            self.remove_contact(node)
         node.endpoint = endpoint
+        if is_in_table:
+            self.add_contact(node)
 
     def remove_contact(self, node: Contact) -> Contact | None:
         """Forget a contact; return one that waits for the place, to be asked whether it lives."""
