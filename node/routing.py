@@ -10,18 +10,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import structlog
+
 from dht.finder import Found, Inconclusive, LookupResult
 from dht.record import Record, Route
 from federation.model.address import AddressError, Endpoint, parse_ip
-from federation.model.clocks import Clock, Monotonic
-from federation.model.identity import KeyFormatError, NodeId
+from federation.model.clocks import Clock, Monotonic, UnixTime
+from federation.model.identity import KeyFormatError, NodeId, PublicKey
 from federation.model.number import Number
 from node.accounts.account import Account, AccountKind
 from node.accounts.book import AccountBook
 from node.edge.branches import NodeAttempt
 from node.names import OwnNames
 from node.sip.uri import Uri
-from node.storage.pins import PinBook, PinKind
+from node.storage.pins import Pin, PinKind
 
 ECHO_NAMES = frozenset({"echo", "*43"})
 LOOKUP_BUDGET = 4.0
@@ -30,6 +32,7 @@ ROUTE_CACHE_TIME = 30.0
 "Seconds a route that was found serves further calls without a lookup."
 ROUTE_CACHE_SIZE = 4096
 _MAX_EXTENSION = 16
+log = structlog.get_logger("routing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,19 @@ class Lookups(Protocol):
         """Where a node is reached."""
 
 
+class Pins(Protocol):
+    """The keys that names had at first use (`node.storage.pins.PinBook`)."""
+
+    def get(self, kind: PinKind, name: str) -> Pin | None:
+        """The pin of a name, or a conflict about it."""
+
+    def check(self, kind: PinKind, name: str, key: PublicKey, *, now: UnixTime) -> bool:
+        """Whether `key` may be used for `name`."""
+
+    def offer(self, kind: PinKind, name: str, key: PublicKey, *, now: UnixTime) -> bool:
+        """Remember a key that is not believed; True if it was not remembered yet."""
+
+
 class TargetReader:
     """Reads Request-URIs by this node's own names and accounts."""
 
@@ -193,7 +209,7 @@ class Locator:
         self,
         node: NodeId,
         lookups: Lookups,
-        pins: PinBook,
+        pins: Pins,
         prove: Callable[[str], Awaitable[NodeId | None]],
         clock: Clock,
     ) -> None:
@@ -229,6 +245,10 @@ class Locator:
         """A node that was found did not answer: look again next time."""
         self._cache.pop(target, None)
 
+    def forget_all(self) -> None:
+        """A pin was changed: look everything up again."""
+        self._cache.clear()
+
     async def _ask(self, target: Target) -> Located | Refusal:
         match target:
             case NumberTarget(number, extension):
@@ -250,14 +270,24 @@ class Locator:
             return Refusal(404, "nobody has this number")
         owners = {record.owner for record in result.records}
         pin = self._pins.get(PinKind.NUMBER, number)
-        if pin is None and len(owners) > 1:
+        owner = next(iter(owners)) if len(owners) == 1 else None
+        if pin is not None:
+            owner = pin.key
+        for other in sorted(owners - {owner}):
+            self._report(PinKind.NUMBER, number, other)
+        if owner is None:
             return Refusal(480, "two keys claim this number, and neither was met before")
-        owner = pin.key if pin is not None and pin.key in owners else next(iter(owners))
-        if not self._pins.check(PinKind.NUMBER, number, owner, now=self._clock.unix()):
+        if owner not in owners:
             return Refusal(480, "this number belongs to another key than before")
+        self._pins.check(PinKind.NUMBER, number, owner, now=self._clock.unix())
         user = f"{number}*{extension}" if extension else number
         mine = [record for record in result.records if record.owner == owner]
         return Located(_attempts(mine), user, "number")
+
+    def _report(self, kind: PinKind, name: str, key: PublicKey) -> None:
+        """Another key was found: it waits for the operator, and the log says so once."""
+        if self._pins.offer(kind, name, key, now=self._clock.unix()):
+            log.warning("pin_conflict", kind=kind.value, name=name, refused=key.text)
 
     async def _user(self, node: NodeId, user: str, kind: str) -> Located | Refusal:
         login = user.partition("*")[0]
@@ -281,8 +311,11 @@ class Locator:
             return Refusal(480, f"{domain} cannot be proven now, as it could before")
         if node is None:
             return Refusal(404, f"{domain} is not proven to belong to a node")
-        if not self._pins.check(PinKind.DOMAIN, domain, node, now=self._clock.unix()):
+        pin = self._pins.get(PinKind.DOMAIN, domain)
+        if pin is not None and pin.key != node:
+            self._report(PinKind.DOMAIN, domain, node)
             return Refusal(480, f"{domain} now names another node than before")
+        self._pins.check(PinKind.DOMAIN, domain, node, now=self._clock.unix())
         route = await self._lookups.find_domain(node, domain, budget=LOOKUP_BUDGET / 2)
         answering = node
         if isinstance(route, Found):

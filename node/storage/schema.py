@@ -17,7 +17,7 @@ from sqlalchemy import (
     Table,
 )
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 "The newest Alembic revision; `alembic_version` holds the one a database is at."
 
 metadata = MetaData(
@@ -97,9 +97,28 @@ pins = Table(
     Column("name", String(255), primary_key=True),
     Column("key", LargeBinary(32), nullable=False),
     Column("pinned_at", Double, nullable=False),
-    Column("offered", LargeBinary(32)),
+    Column("last_seen", Double),
 )
-"First key seen for a number or domain; `offered` is another one that waits for the operator."
+"First key seen for a number or domain; `last_seen` is null where an older version pinned it."
+
+pin_offers = Table(
+    "pin_offers",
+    metadata,
+    Column("kind", String(8), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("key", LargeBinary(32), primary_key=True),
+    Column("first_seen", Double, nullable=False),
+    Column("last_seen", Double, nullable=False),
+)
+"Other keys that were seen for a number or domain, refused, and wait for the operator."
+
+domains = Table(
+    "domains",
+    metadata,
+    Column("name", String(253), primary_key=True),
+    Column("added_at", Double, nullable=False),
+)
+"Domains that a command added; those of the configuration are not here."
 
 verified_numbers = Table(
     "verified_numbers",

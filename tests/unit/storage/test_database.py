@@ -15,13 +15,16 @@ from sqlalchemy import Connection, create_engine, insert, inspect, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
+from federation.model.clocks import UnixTime
 from federation.model.errors import ConfigError
+from federation.model.identity import NodeKey
 from node.storage import migrate
 from node.storage.batches import _upsert
 from node.storage.call_records import newest_call_records
 from node.storage.database import DATABASE_FILE, Database
 from node.storage.errors import DamagedError, RefusedError, StorageError
 from node.storage.meta import read_meta, write_meta
+from node.storage.pins import Offer, Pin, PinKind, load_pins
 from node.storage.schema import SCHEMA_VERSION, dialogs, meta, metadata
 
 
@@ -223,6 +226,31 @@ def test_records_of_the_first_version_are_kept_and_have_no_counters(tmp_path: Pa
     assert (record.from_caller, record.from_callee) == (None, None)
 
 
+def test_a_key_refused_by_the_second_version_still_waits(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/{DATABASE_FILE}")
+    pinned, offered = (NodeKey(bytes([n]) * 32).id for n in (1, 2))
+    with engine.begin() as connection:
+        migrate.upgrade(connection, "0002")
+        connection.execute(
+            text(
+                "INSERT INTO pins (kind, name, key, pinned_at, offered) VALUES"
+                " ('domain', 'example.org', :pinned, 5.0, :offered),"
+                " ('domain', 'quiet.example', :pinned, 6.0, NULL)"
+            ),
+            {"pinned": bytes(pinned), "offered": bytes(offered)},
+        )
+    engine.dispose()
+    database = Database.open(tmp_path)
+    with database.read() as connection:
+        pins = load_pins(connection)
+    database.close()
+    at = UnixTime(5.0)
+    assert pins == [
+        Pin(PinKind.DOMAIN, "example.org", pinned, at, at, (Offer(offered, at, at),)),
+        Pin(PinKind.DOMAIN, "quiet.example", pinned, UnixTime(6.0), UnixTime(6.0)),
+    ]
+
+
 def _not_again(_connection: Connection, _target: str) -> None:
     pytest.fail("it is at the newest version already")
 
@@ -296,7 +324,7 @@ def test_the_schema_suits_postgresql() -> None:
     """Every statement the node uses can be written in PostgreSQL's dialect."""
     dialect = postgresql.dialect()
     tables = {t.name: str(CreateTable(t).compile(dialect=dialect)) for t in metadata.sorted_tables}
-    assert len(tables) == 8
+    assert len(tables) == 10
     assert "seed BYTEA NOT NULL" in tables["accounts"]
     for table in metadata.tables:
         upsert = str(_upsert(table, "postgresql").compile(dialect=dialect))

@@ -23,7 +23,17 @@ from node.storage.call_records import (
     trim_call_records,
 )
 from node.storage.database import Database
-from node.storage.pins import MAX_PINS, Pin, PinBook, PinError, PinKind, load_pins
+from node.storage.pins import (
+    MAX_OFFERS,
+    MAX_PINS,
+    SEEN_STEP,
+    Offer,
+    Pin,
+    PinBook,
+    PinError,
+    PinKind,
+    load_pins,
+)
 from node.storage.verified_numbers import MAX_VERIFIED, VerifiedNumbers, load_verified_numbers
 from node.storage.writer import WriteThrough
 from tests.support.digest_client import register
@@ -122,7 +132,7 @@ def test_the_first_key_of_a_name_is_pinned(database: Database) -> None:
         (PinKind.DOMAIN, "example.org"): node(2),
     }
     pin = again.get(PinKind.DOMAIN, "example.org")
-    assert pin == Pin(PinKind.DOMAIN, "example.org", node(2), NOW)
+    assert pin == Pin(PinKind.DOMAIN, "example.org", node(2), NOW, NOW)
     assert isinstance(pin.key, NodeId)
     assert again.get(PinKind.NUMBER, "example.org") is None
 
@@ -133,13 +143,67 @@ def test_another_key_is_refused_until_it_is_accepted(database: Database) -> None
     book.check(PinKind.DOMAIN, name, old, now=NOW)
     assert not book.check(PinKind.DOMAIN, name, new, now=NOW)
     again = a_pin_book(database)
-    assert again.get(PinKind.DOMAIN, name) == Pin(PinKind.DOMAIN, name, old, NOW, offered=new)
+    conflict = Pin(PinKind.DOMAIN, name, old, NOW, NOW, (Offer(new, NOW, NOW),))
+    assert again.get(PinKind.DOMAIN, name) == conflict
     assert again.check(PinKind.DOMAIN, name, old, now=NOW)
+    assert again.get(PinKind.DOMAIN, name) == conflict, "it is never resolved silently"
     later = UnixTime(NOW + 1)
-    assert again.accept(PinKind.DOMAIN, name, now=later) == Pin(PinKind.DOMAIN, name, new, later)
+    accepted = Pin(PinKind.DOMAIN, name, new, later, later)
+    assert again.accept(PinKind.DOMAIN, name, now=later) == accepted
     final = a_pin_book(database)
+    assert list(final) == [accepted]
     assert final.check(PinKind.DOMAIN, name, new, now=later)
     assert not final.check(PinKind.DOMAIN, name, old, now=later)
+
+
+def test_the_old_key_may_be_kept(database: Database) -> None:
+    """To accept the pinned key ends the conflict in its favour."""
+    book, name = a_pin_book(database), "example.org"
+    book.check(PinKind.DOMAIN, name, node(1), now=NOW)
+    book.check(PinKind.DOMAIN, name, node(2), now=NOW)
+    later = UnixTime(NOW + 9)
+    book.accept(PinKind.DOMAIN, name, now=later, key=node(1))
+    assert list(a_pin_book(database)) == [Pin(PinKind.DOMAIN, name, node(1), NOW, later)]
+
+
+def test_two_keys_at_once_pin_neither(database: Database) -> None:
+    """Whoever has which claim first in an answer wins nothing by it."""
+    book, name = a_pin_book(database), NUMBERS[0]
+    assert book.offer(PinKind.NUMBER, name, account(1), now=NOW)
+    assert book.offer(PinKind.NUMBER, name, account(2), now=NOW)
+    assert not book.offer(PinKind.NUMBER, name, account(2), now=NOW), "seen already"
+    again = a_pin_book(database)
+    offers = tuple(Offer(account(n), NOW, NOW) for n in (1, 2))
+    pin = again.get(PinKind.NUMBER, name)
+    assert pin is not None
+    assert (pin.key, set(pin.offers)) == (None, set(offers))
+    assert not again.check(PinKind.NUMBER, name, account(1), now=NOW)
+    with pytest.raises(PinError, match=r"2 keys were seen for number \d+: say which one; they are"):
+        again.accept(PinKind.NUMBER, name, now=NOW)
+    with pytest.raises(PinError, match="that key was not seen for number"):
+        again.accept(PinKind.NUMBER, name, now=NOW, key=account(3))
+    again.accept(PinKind.NUMBER, name, now=NOW, key=account(2))
+    assert list(a_pin_book(database)) == [Pin(PinKind.NUMBER, name, account(2), NOW, NOW)]
+
+
+def test_when_a_key_was_last_seen_is_kept_by_the_minute(database: Database) -> None:
+    book, name = a_pin_book(database), "example.org"
+    for later in (0.0, SEEN_STEP - 1, SEEN_STEP):
+        book.check(PinKind.DOMAIN, name, node(1), now=UnixTime(NOW + later))
+        book.check(PinKind.DOMAIN, name, node(2), now=UnixTime(NOW + later))
+        (pin,) = a_pin_book(database)
+        seen = NOW + (later if later >= SEEN_STEP else 0.0)
+        assert (pin.last_seen, pin.offers[0].last_seen) == (seen, seen)
+        assert (pin.pinned_at, pin.offers[0].first_seen) == (NOW, NOW)
+
+
+def test_refused_keys_are_limited_and_the_latest_stay(database: Database) -> None:
+    book, name = a_pin_book(database), "example.org"
+    for n in range(1, MAX_OFFERS + 4):
+        book.check(PinKind.DOMAIN, name, node(n), now=UnixTime(NOW + n))
+    (pin,) = a_pin_book(database)
+    assert pin.key == node(1)
+    assert [offer.key for offer in pin.offers] == [node(n) for n in range(4, MAX_OFFERS + 4)]
 
 
 def test_a_key_may_be_accepted_by_name(database: Database) -> None:
@@ -151,6 +215,7 @@ def test_a_key_may_be_accepted_by_name(database: Database) -> None:
 def test_a_forgotten_name_is_pinned_anew(database: Database) -> None:
     book = a_pin_book(database)
     book.check(PinKind.NUMBER, NUMBERS[0], account(1), now=NOW)
+    book.check(PinKind.NUMBER, NUMBERS[0], account(2), now=NOW)
     book.forget(PinKind.NUMBER, NUMBERS[0])
     assert list(a_pin_book(database)) == []
     assert book.check(PinKind.NUMBER, NUMBERS[0], account(2), now=NOW)
@@ -158,7 +223,9 @@ def test_a_forgotten_name_is_pinned_anew(database: Database) -> None:
 
 def test_what_is_not_pinned_is_said(database: Database) -> None:
     book = a_pin_book(database)
-    with pytest.raises(PinError, match="number 02 is not pinned; `pin list` shows what is"):
+    with pytest.raises(
+        PinError, match="number 02 is not pinned; `ringmesh pin list` shows what is"
+    ):
         book.forget(PinKind.NUMBER, "02")
     book.check(PinKind.DOMAIN, "example.org", node(1), now=NOW)
     with pytest.raises(PinError, match=r"no other key was seen for domain example\.org"):
