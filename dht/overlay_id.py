@@ -137,8 +137,8 @@ class OverlayIdCache:
     """Checks strangers' ids off the event loop and remembers the verdicts.
 
     `known` answers at once from memory; `check` computes through `offload`, once for however many
-    ask about the same pair meanwhile. At most `MAX_WAITING` checks wait at a time: what comes beyond
-    is refused as unchecked, not buffered.
+    ask about the same pair meanwhile. At most `MAX_WAITING` checks wait at a time: what comes
+    beyond is refused as unchecked, not buffered.
     """
 
     def __init__(self, network: Network, offload: Offload) -> None:

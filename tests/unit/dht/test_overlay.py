@@ -150,7 +150,8 @@ def test_a_store_needs_a_cookie_and_is_otherwise_challenged() -> None:
         cookie = messages.parse_challenge(challenge.body)
         assert wire.request(Store(record.envelope), cookie=cookie) == []
         await asyncio.sleep(0.01)
-        reply = Frame.parse(wire.got[0])
+        frames = [Frame.parse(data) for data in wire.got]
+        (reply,) = [frame for frame in frames if frame.type is FrameType.REPLY]
         assert messages.parse_part(reply.body).answer == Stored(messages.STORED, 0)
         assert wire.node.directory.stats().records == 2
         await wire.node.network.close()
