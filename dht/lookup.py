@@ -41,6 +41,8 @@ PATH_LIST = 60
 "Candidates that a path keeps, nearest first."
 PATH_WIDTH = 2
 "A path has arrived when its nearest candidates, so many of them, have answered."
+FURTHER_AFTER_S = 0.4
+"However slow a node is known to be, others are asked beside it after this."
 PARALLEL = 16
 "Requests in flight in the closing round, not counting those that are late."
 MAX_ASKS = 250
@@ -65,7 +67,9 @@ class Seed:
 
     entry: ContactEntry
     patience: float = FIRST_PATIENCE_S
-    "Seconds to wait for it before somebody else is asked as well."
+    "Seconds to wait for it before somebody else is asked as well; at most `FURTHER_AFTER_S` count."
+    is_suspect: bool = False
+    "It did not answer last time: no path begins with it while there are enough others."
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +144,16 @@ class Lookup:
         self._asked = 0
         self._samples = 0
         ordered = sorted(seeds, key=lambda seed: seed.entry.id.number ^ self._target)
-        count = 0 if len(ordered) < SMALL_NETWORK else min(PATHS, len(ordered) // 2)
+        walkers = [seed for seed in ordered if not seed.is_suspect]
+        if len(walkers) < SMALL_NETWORK:
+            walkers = ordered
+        count = 0 if len(walkers) < SMALL_NETWORK else min(PATHS, len(walkers) // 2)
         self._paths = [_Path() for _ in range(count)]
-        for index, seed in enumerate(ordered):
+        for index, seed in enumerate(walkers):
             path = index % count if count else -1
             self._admit(seed.entry, None, path=path, patience=seed.patience)
+        for seed in ordered:
+            self._admit(seed.entry, None, path=-1, patience=seed.patience)
 
     def start(self, *, now: Monotonic) -> list[Ask]:
         """Begin; with nobody to ask the outcome is there at once."""
@@ -275,7 +284,7 @@ class Lookup:
     def _ask(self, peer: Candidate, now: Monotonic, *, is_spare: bool) -> Ask:
         way = peer.best_way()
         peer.state = ASKED
-        peer.late_at = Monotonic(now + peer.patience)
+        peer.late_at = Monotonic(now + min(peer.patience, FURTHER_AFTER_S))
         self._asked += 1
         return Ask(peer.id, way.endpoint, peer.patience, is_spare)
 
@@ -289,7 +298,7 @@ class Lookup:
                 break
             if peer.state == ANSWERED and peer.sample == NEW:
                 peer.sample = ASKED
-                peer.late_at = Monotonic(now + peer.patience)
+                peer.late_at = Monotonic(now + min(peer.patience, FURTHER_AFTER_S))
                 self._asked += 1
                 self._samples += 1
                 asked += 1
