@@ -15,6 +15,8 @@ import structlog
 
 from dht.acceptance import RecordValidator
 from dht.answers import Answerer, Unverified
+from dht.clock_check import clock_skew, judged_clock
+from dht.confirming import Confirming
 from dht.finder import LOOKUP_BUDGET_S, Finder, Found, LookupResult, NotFound, Search
 from dht.hand_over import HandOver
 from dht.maintenance import Maintenance
@@ -48,6 +50,8 @@ class Directory:
     `send` takes a datagram and where it goes; datagrams that come with first byte 0x08 are handed
     to `datagram_received`. Between `start` and `close` the directory keeps itself and what it
     publishes alive. `derive` and `offload` are where Argon2id runs; the default is a thread each.
+    `send_apart` sends from another port of this machine: with it, peers are asked whether they
+    reach this node, and are told; without it the node serves everybody and asks nobody.
 
     Raises:
         PuzzleError: `nonce` does not solve the network's puzzle for `key`.
@@ -64,6 +68,7 @@ class Directory:
         clock: Clock,
         entropy: Entropy,
         cache: Path | None = None,
+        send_apart: Callable[[bytes, Endpoint], None] | None = None,
         derive: Derive | None = None,
         offload: Offload | None = None,
     ) -> None:
@@ -88,6 +93,14 @@ class Directory:
         self._publisher = Publisher(entropy=entropy, now=now)
         self._issuer = Issuer(key, network, newest=remembered.newest_issued if remembered else 0)
         self._lost: deque[Endpoint] = deque(maxlen=MAX_RECENT)
+        self._confirming = Confirming(
+            key=key,
+            nonce=nonce,
+            network=network,
+            send_apart=send_apart,
+            clock=clock,
+            entropy=entropy,
+        )
         self._overlay = Overlay(
             key=key,
             nonce=nonce,
@@ -96,6 +109,7 @@ class Directory:
             table=self._table,
             ids=OverlayIdCache(network, offload or self._offload),
             server=self,
+            confirming=self._confirming,
             on_contact=self._on_contact,
             on_lost=lambda contact: self._lost.append(contact.endpoint),
             clock=clock,
@@ -141,6 +155,7 @@ class Directory:
     def _make_maintenance(self, entropy: Entropy) -> Maintenance:
         return Maintenance(
             overlay=self._overlay,
+            confirming=self._confirming,
             finder=self._finder,
             table=self._table,
             store=self._store,
@@ -153,6 +168,7 @@ class Directory:
             cache=self._cache,
             clock=self._clock,
             entropy=entropy,
+            tasks=self._tasks,
         )
 
     # Living
@@ -326,6 +342,7 @@ class Directory:
 
     def stats(self) -> DhtStats:
         """Figures as of now."""
+        skew = clock_skew(self._table)
         return DhtStats(
             contacts=len(self._table),
             records=len(self._store),
@@ -335,8 +352,10 @@ class Directory:
             lookups=dict(self._finder.results),
             waiting=self._overlay.waiting,
             queued_claims=self._verifier.queued,
-            clock_skew=self._maintenance.clock_skew(),
+            clock_skew=skew,
+            clock=judged_clock(skew).text,
             observed=self._overlay.observed,
+            reach=self._confirming.families(),
             traffic=self._overlay.traffic,
             lookup_times=tuple(self._finder.times),
         )
@@ -377,6 +396,7 @@ class Directory:
 
     def _on_contact(self, contact: Contact) -> None:
         log.debug("contact_new", node=contact.key.text, endpoint=str(contact.endpoint))
+        self._confirming.learned(contact.endpoint)
         self._publishing.offer(contact)
         self._hand_over.offer(contact)
         if contact.seal_key is None:

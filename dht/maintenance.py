@@ -4,18 +4,21 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
 
 import structlog
 
+from dht.clock_check import ClockVerdict, clock_skew, judged_clock
+from dht.confirming import Confirming
 from dht.finder import Finder
+from dht.frame import NO_COOKIE
 from dht.overlay import Overlay
 from dht.overlay_id import OverlayId
 from dht.peer_cache import MAX_CACHED_PEERS, PeerCache, write_peer_cache
 from dht.publisher import Issuer, Publisher
 from dht.publishing import Publishing
 from dht.store import RecordStore
-from dht.table import SecureTable
+from dht.table import BUCKET_SIZE, Contact, SecureTable
+from dht.tasks import Tasks
 from federation.model.address import Endpoint
 from federation.model.clocks import Clock, Entropy, Monotonic
 from federation.model.network import Network
@@ -37,7 +40,9 @@ ALONE_EVERY_S = 5.0
 EXPIRE_EVERY_S = 60.0
 GROWTH_EVERY_S = 60.0
 SAVE_EVERY_S = 300.0
-SKEW_WARNING_S = 60.0
+TOLD_OF_SERVICE = 2 * BUCKET_SIZE
+"Contacts that are pinged when this node begins to serve, so that they take it into their tables."
+CLOCK_EVERY_S = 10.0
 SKEW_WARN_EVERY_S = 3_600.0
 JITTER = 0.2
 
@@ -49,6 +54,7 @@ class Maintenance:
         self,
         *,
         overlay: Overlay,
+        confirming: Confirming,
         finder: Finder,
         table: SecureTable,
         store: RecordStore,
@@ -61,8 +67,10 @@ class Maintenance:
         cache: Path | None,
         clock: Clock,
         entropy: Entropy,
+        tasks: Tasks,
     ) -> None:
-        self._overlay, self._finder = overlay, finder
+        self._tasks = tasks
+        self._overlay, self._finder, self._confirming = overlay, finder, confirming
         self._table, self._store = table, store
         self._publisher, self._publishing, self._issuer = publisher, publishing, issuer
         self._own_endpoints, self._lost = own_endpoints, lost
@@ -71,6 +79,7 @@ class Maintenance:
         self._asked: dict[bytes, Monotonic] = {}
         self._due: dict[str, Monotonic] = {}
         self._saved: PeerCache | None = None
+        self._clock_was = ClockVerdict.UNKNOWN
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -84,7 +93,9 @@ class Maintenance:
                 endpoints = current
                 log.info("addresses_changed", addresses=[str(e) for e in current])
                 self._publishing.addresses_changed()
+                self._confirming.moved()
             self._check_contacts()
+            self._seek_confirmation()
             self._try_lost()
             if self._is_due("expire", EXPIRE_EVERY_S):
                 self._store.expire(now=self._clock.unix())
@@ -95,7 +106,8 @@ class Maintenance:
                 await self._refresh()
             if self._is_due("growth", GROWTH_EVERY_S):
                 self._publishing.watch_growth()
-            self._watch_clock()
+            if self._is_due("clock", CLOCK_EVERY_S):
+                self._watch_clock()
 
     def save(self) -> None:
         """Write the peer cache, if it changed."""
@@ -114,11 +126,6 @@ class Maintenance:
             log.warning("peer_cache_not_written", path=str(self._cache), reason=str(error))
         else:
             self._saved = content
-
-    def clock_skew(self) -> float | None:
-        """Seconds that the peers' clocks are ahead of ours: the median."""
-        skews = [contact.skew for contact in self._table if contact.skew is not None]
-        return median(skews) if skews else None
 
     def _is_due(self, chore: str, every: float) -> bool:
         """Whether a chore's time has come; if so, its next time is set, with jitter."""
@@ -145,6 +152,26 @@ class Maintenance:
             self._asked[contact.id] = now
             self._overlay.check(contact)
 
+    def _seek_confirmation(self) -> None:
+        """Ask peers to ping us from another port; tell those nearest when we begin to serve."""
+        by_endpoint = {contact.endpoint: contact for contact in self._table if not contact.misses}
+        for endpoint, token in self._confirming.due(by_endpoint):
+            self._tasks.spawn(self._ask_with_cookie(by_endpoint[endpoint], token))
+        if self._confirming.began_to_serve():
+            self._tasks.spawn(self._announce())
+
+    async def _ask_with_cookie(self, contact: Contact, token: bytes = b"") -> None:
+        """Ping a contact so that our address is proven to it."""
+        if contact.cookie(now=self._clock.monotonic()) == NO_COOKIE:
+            await self._overlay.check(contact)
+        await self._overlay.check(contact, token=token)
+
+    async def _announce(self) -> None:
+        """Let our neighbours know that we serve; those we did not know are met first."""
+        await self._finder.nearest(self._overlay.own_id)
+        for contact in self._table.nearest(self._overlay.own_id, TOLD_OF_SERVICE):
+            await self._ask_with_cookie(contact)
+
     def _try_lost(self) -> None:
         if not self._lost:
             return
@@ -167,8 +194,14 @@ class Maintenance:
             await self._finder.nearest(OverlayId(number.to_bytes(32, "big")))
 
     def _watch_clock(self) -> None:
-        skew = self.clock_skew()
-        if skew is None or abs(skew) <= SKEW_WARNING_S:
+        skew = clock_skew(self._table)
+        verdict = judged_clock(skew)
+        if skew is None or verdict is ClockVerdict.GOOD:
+            self._due.pop("skew", None)
+            self._clock_was = verdict
             return
-        if self._is_due("skew", SKEW_WARN_EVERY_S):
-            log.warning("clock_differs_from_peers", seconds=round(skew, 1))
+        worsened = verdict is ClockVerdict.WRONG and self._clock_was is not verdict
+        self._clock_was = verdict
+        if self._is_due("skew", SKEW_WARN_EVERY_S) or worsened:
+            tell = log.error if verdict is ClockVerdict.WRONG else log.warning
+            tell("clock_differs_from_peers", seconds=round(skew, 1), meaning=verdict.text)

@@ -30,13 +30,17 @@ WANTS_IPV4 = 1
 WANTS_IPV6 = 2
 RELAYS = 1
 "Contact flag: willing to relay for strangers."
+CLIENT = 2
+"Ping flag: this node is not known to be reachable; keep it in no table, name it to nobody."
+MAX_FLAGS = 0xFF
+TOKEN_BYTES = 8
 STORED, NEWER_HELD, QUEUED = 0, 1, 2
 OUTSIDE_REGION, FULL, INVALID, UNCHECKED = 3, 4, 5, 6
 "Answer codes to a store; the first three mean that the record is, or soon will be, held."
 LAST_CODE = 255
 MAX_RANK = (1 << 32) - 1
-CANNOT_OPEN, BUSY, MALFORMED = 1, 2, 3
-"Refusal codes."
+CANNOT_OPEN, BUSY, MALFORMED, NOT_SERVING = 1, 2, 3, 4
+"Refusal codes; the last is a client's."
 
 
 class ContactEntry(NamedTuple):
@@ -61,10 +65,17 @@ class Ping:
     METHOD: ClassVar[int] = 1
     record_issued: int
     "When the sender's own address record was issued, ms since 1970; 0 without one."
+    flags: int = 0
+    token: bytes = b""
+    "Asks to be pinged back from another port with this token, or is such a ping."
+    is_back: bool = False
 
     def body(self) -> list[Value]:
-        """The fields."""
-        return [self.METHOD, self.record_issued]
+        """The fields; those that say nothing are left out."""
+        fields: list[Value] = [self.METHOD, self.record_issued]
+        if self.token:
+            return [*fields, self.flags, self.token, int(self.is_back)]
+        return [*fields, self.flags] if self.flags else fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +206,7 @@ def parse_request(body: bytes, *, padded_to_minimum: bool) -> Request:
         fields = read_array(value, 2, MAX_FIELDS)
         match fields[0], len(fields) - 1:
             case Ping.METHOD, _:
-                return Ping(read_int(fields[1], 0, MAX_TIME_MS))
+                return _parse_ping(fields[1:])
             case FindNode.METHOD, n if n >= 3:
                 radius = None if fields[2] is None else read_bytes(fields[2], OVERLAY_ID_BYTES)
                 target = read_bytes(fields[1], OVERLAY_ID_BYTES)
@@ -213,6 +224,17 @@ def parse_request(body: bytes, *, padded_to_minimum: bool) -> Request:
                 raise FrameError("unknown method, or too few fields")
     except CanonicalError as error:
         raise FrameError(f"malformed request: {error}") from error
+
+
+def _parse_ping(fields: list[Value]) -> Ping:
+    """The fields after the first came later: each may be missing, or nil."""
+    flags, token, is_back = (*fields[1:4], None, None, None)[:3]
+    return Ping(
+        read_int(fields[0], 0, MAX_TIME_MS),
+        0 if flags is None else read_int(flags, 0, MAX_FLAGS),
+        b"" if token is None else read_bytes(token, TOKEN_BYTES),
+        is_back is not None and bool(read_int(is_back, 0, 1)),
+    )
 
 
 def encode_part(part: Part) -> bytes:
@@ -249,7 +271,7 @@ def _parse_answer(method: Value, rest: list[Value]) -> Answer:
             return Pong(
                 read_int(rest[0], 0, MAX_TIME_MS),
                 read_bytes(rest[1], SEAL_KEY_BYTES),
-                read_int(rest[2], 0, 0xFF),
+                read_int(rest[2], 0, MAX_FLAGS),
                 read_int(rest[3], 0, MAX_TIME_MS),
             )
         case Nodes.METHOD, _:
@@ -336,7 +358,7 @@ def _parse_contacts(value: Value) -> tuple[ContactEntry, ...]:
             ContactEntry(
                 OverlayId(read_bytes(fields[0], OVERLAY_ID_BYTES)),
                 unpack_endpoint(fields[1]),
-                read_int(fields[2], 0, 0xFF),
+                read_int(fields[2], 0, MAX_FLAGS),
             )
         )
     if sum(contact.endpoint.is_ipv6 for contact in contacts) > MAX_IPV6_CONTACTS:

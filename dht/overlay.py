@@ -6,7 +6,6 @@ nobody's here.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,7 +13,9 @@ from dataclasses import dataclass, replace
 import structlog
 
 from dht import canonical, messages
+from dht.acquaintances import Acquaintances, Met
 from dht.answers import joined
+from dht.confirming import Confirming
 from dht.cookie import TokenBucket
 from dht.frame import (
     NO_COOKIE,
@@ -25,7 +26,7 @@ from dht.frame import (
     FrameType,
     padding_for,
 )
-from dht.messages import Answer, Get, Ping, Pong, Request, Store
+from dht.messages import CLIENT, Answer, Get, Ping, Request, Store
 from dht.overlay_id import OverlayId, OverlayIdCache, PuzzleError
 from dht.pending import Pending, PendingTable, Repeat
 from dht.scope import is_preferable
@@ -40,8 +41,6 @@ from federation.model.network import Network
 
 log = structlog.get_logger("dht")
 
-MAX_ACQUAINTANCES = 2_048
-"Nodes that answered us and whose cookie and speed are remembered, beside the table."
 GREET_RATE = 20.0
 "Pings a second to nodes that asked us something and are not known yet."
 GREET_BURST = 60.0
@@ -74,6 +73,7 @@ class Overlay:
         table: SecureTable,
         ids: OverlayIdCache,
         server: Server,
+        confirming: Confirming,
         on_contact: Callable[[Contact], None],
         on_lost: Callable[[Contact], None],
         clock: Clock,
@@ -86,8 +86,9 @@ class Overlay:
         self._key, self._nonce, self._network = key, nonce, network
         self._send, self._server = send, server
         self._table, self._ids, self._tasks = table, ids, tasks
-        self._on_contact, self._on_lost = on_contact, on_lost
         self._clock, self._entropy = clock, entropy
+        self._confirming = confirming
+        self._met = Acquaintances(table, on_contact=on_contact, on_lost=on_lost, clock=clock)
         self._desk = RequestDesk(
             key=key,
             nonce=nonce,
@@ -101,11 +102,12 @@ class Overlay:
             clock=clock,
             entropy=entropy,
             tasks=tasks,
+            gate=confirming,
+            on_ping=self._on_ping,
         )
         self._greetings = TokenBucket(GREET_RATE, GREET_BURST, now=clock.monotonic())
         self._greeting: set[Endpoint] = set()
         self._pending: PendingTable[Waiter] = PendingTable()
-        self._acquaintances: OrderedDict[bytes, Contact] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -129,8 +131,7 @@ class Overlay:
 
     def known(self, id_: bytes) -> Contact | None:
         """The node with this id, if it ever answered and is remembered."""
-        contact = self._table.get(id_)
-        return self._acquaintances.get(id_) if contact is None else contact
+        return self._met.known(id_)
 
     def ask(
         self,
@@ -165,12 +166,15 @@ class Overlay:
 
     def ping(self, endpoint: Endpoint, *, sends: int = SENDS) -> Awaitable[Reply | None]:
         """Ask whoever is at an address who it is."""
-        return self.ask(endpoint, Ping(self._server.pong().record_issued), sends=sends)
+        return self.ask(endpoint, self._ping_to(endpoint), sends=sends)
 
-    def check(self, contact: Contact) -> Awaitable[Reply | None]:
-        """Ask a known node whether it is still there."""
-        request = Ping(self._server.pong().record_issued)
+    def check(self, contact: Contact, *, token: bytes = b"") -> Awaitable[Reply | None]:
+        """Ask a known node whether it is still there; with a token, to be pinged back too."""
+        request = self._ping_to(contact.endpoint, token)
         return self.ask(contact.endpoint, request, recipient=contact.id)
+
+    def _ping_to(self, endpoint: Endpoint, token: bytes = b"") -> Ping:
+        return Ping(self._server.pong().record_issued, self._confirming.flags(endpoint), token)
 
     def greet(self, endpoint: Endpoint) -> None:
         """Ping an address soon, if that is not being done; too many at a time are dropped."""
@@ -191,6 +195,7 @@ class Overlay:
             return
         self.traffic.datagrams_in += 1
         self.traffic.bytes_in += len(data)
+        self._confirming.heard(source)
         try:
             frame = Frame.parse(data)
             if frame.type is FrameType.REQUEST:
@@ -204,12 +209,8 @@ class Overlay:
 
     def _heard_from(self, sender: NodeId, nonce: bytes, source: Endpoint) -> None:
         """A node proved its address by a request: that keeps a contact alive, but makes none."""
-        try:
-            id_ = self._ids.known(sender, nonce)
-        except PuzzleError:
-            return
-        now = self._clock.monotonic()
-        contact = None if id_ is None else self.known(id_)
+        self._confirming.proven(source)
+        now, contact = self._clock.monotonic(), self._sender(sender, nonce)
         if contact is None:
             self.greet(source)
         elif contact.endpoint != source:
@@ -219,6 +220,24 @@ class Overlay:
             contact.heard(now=now)
         elif now - contact.last_heard > GREET_AGAIN_S:
             self.greet(source)
+
+    def _on_ping(self, sender: NodeId, nonce: bytes, source: Endpoint, ping: Ping) -> None:
+        """A client that serves now is asked whether it does; a contact that no more does leaves."""
+        contact = self._sender(sender, nonce)
+        if contact is None:
+            return
+        if not ping.flags & CLIENT and contact.flags & CLIENT:
+            self.greet(source)
+        elif ping.flags & CLIENT and not contact.flags & CLIENT and contact.endpoint == source:
+            self._replace(self._met.retire(contact))
+
+    def _sender(self, sender: NodeId, nonce: bytes) -> Contact | None:
+        """The acquaintance that asks, if it is one."""
+        try:
+            id_ = self._ids.known(sender, nonce)
+        except PuzzleError:
+            return None
+        return None if id_ is None else self.known(id_)
 
     def _on_answer(self, frame: Frame, source: Endpoint) -> None:
         pending = self._pending.match(frame.txid, source, frame.sender)
@@ -305,8 +324,10 @@ class Overlay:
             contact.seal_key = None
             pending.sends_left += 1
             self._transmit(pending, pending.cookie)
-        else:
-            self._end(pending, None)
+            return
+        if code == messages.NOT_SERVING and contact is not None:
+            self._replace(self._met.retire(contact))
+        self._end(pending, None)
 
     def _meet(
         self,
@@ -316,36 +337,11 @@ class Overlay:
         part: messages.Part,
         now: Monotonic,
     ) -> Contact:
-        """Remember who answered; this is the only way into the table."""
-        contact = self.known(id_)
-        if contact is None:
-            contact = Contact(id_, frame.sender, frame.nonce, pending.endpoint, now=now)
-            self._remember(contact)
-        elif contact.endpoint != pending.endpoint and (
-            contact.misses or is_preferable(pending.endpoint, contact.endpoint)
-        ):
-            self._table.moved(contact, pending.endpoint)
-            if id_ not in self._table:
-                self._remember(contact)
-        if contact.endpoint == pending.endpoint:
-            is_first_send = not (pending.was_repeated or pending.was_challenged)
-            contact.heard(now=now, rtt=now - pending.sent_at if is_first_send else None)
-            contact.keep_cookie(part.observed.cookie, now=now)
         self.observed = part.observed.endpoint
-        if isinstance(part.answer, Pong):
-            contact.seal_key = part.answer.seal_key
-            contact.flags = part.answer.flags
-            contact.record_issued = part.answer.record_issued
-            contact.skew = part.answer.time_ms / 1000 - self._clock.unix()
-        if self._table.add_contact(contact):
-            self._acquaintances.pop(id_, None)
-            self._on_contact(contact)
-        return contact
-
-    def _remember(self, contact: Contact) -> None:
-        self._acquaintances[contact.id] = contact
-        if len(self._acquaintances) > MAX_ACQUAINTANCES:
-            self._acquaintances.popitem(last=False)
+        is_first_send = not (pending.was_repeated or pending.was_challenged)
+        rtt = now - pending.sent_at if is_first_send else None
+        met = Met(id_, frame.sender, frame.nonce, pending.endpoint, part, rtt)
+        return self._met.meet(met, now=now)
 
     # Sending
 
@@ -382,6 +378,7 @@ class Overlay:
     def _out(self, data: bytes, endpoint: Endpoint) -> None:
         self.traffic.datagrams_out += 1
         self.traffic.bytes_out += len(data)
+        self._confirming.sent(endpoint)
         with suppress(OSError):  # what the network cannot carry is lost like any datagram
             self._send(data, endpoint)
 
@@ -424,10 +421,10 @@ class Overlay:
             pending.owner.set_result(reply)
 
     def _lose(self, contact: Contact) -> None:
-        self._acquaintances.pop(contact.id, None)
-        if contact.id in self._table:
-            waiting = self._table.remove_contact(contact)
-            log.debug("contact_lost", node=contact.key.text, endpoint=str(contact.endpoint))
-            self._on_lost(contact)
-            if waiting is not None:
-                self.greet(waiting.endpoint)
+        log.debug("contact_lost", node=contact.key.text, endpoint=str(contact.endpoint))
+        self._replace(self._met.lose(contact))
+
+    def _replace(self, waiting: Contact | None) -> None:
+        """A place in the table is free: who waits for it is asked whether it lives."""
+        if waiting is not None:
+            self.greet(waiting.endpoint)

@@ -8,7 +8,7 @@ stranger can point a node at its own LAN.
 
 from collections.abc import Iterable
 
-from federation.model.address import Endpoint, IPAddress, Scope, scope_of
+from federation.model.address import Endpoint, IPAddress, Scope, scope_of, unmapped
 
 _IPV4_LAN_BYTES = 2
 "Private IPv4 addresses whose first bytes agree (/16) are taken for one network."
@@ -28,6 +28,15 @@ def same_network(one: IPAddress, other: IPAddress) -> bool:
             return one.packed[:size] == other.packed[:size]
         case _:
             return False
+
+
+def wide_network(ip: IPAddress) -> bytes:
+    """The prefix by which peers count as being in different networks: /16 for IPv4, /32 for IPv6.
+
+    Wider than the group that limits tables, since whoever has many addresses has them together.
+    """
+    packed = unmapped(ip).packed
+    return packed[:2] if len(packed) == 4 else packed[:4]
 
 
 def is_local(endpoint: Endpoint) -> bool:

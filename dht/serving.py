@@ -23,7 +23,7 @@ from dht.frame import (
     FrameError,
     FrameType,
 )
-from dht.messages import Answer, FindNode, Get, Observed, Ping, Pong, Store
+from dht.messages import Answer, FindNode, Get, Observed, Ping, Pong, Request, Store
 from dht.overlay_id import OverlayId, OverlayIdCache, PuzzleError
 from dht.sealing import ANSWER_OVERHEAD, SealingKey, SealKeys, seal_answer
 from dht.tasks import Tasks
@@ -46,6 +46,22 @@ class Server(Protocol):
 
     def store(self, request: Store) -> Answer:
         """The answer to a store by a node whose address and id are proven."""
+
+
+class Gate(Protocol):
+    """Says whom this node serves; `confirming.Confirming` is the one."""
+
+    def serves(self, asker: Endpoint) -> bool:
+        """Whether who asks from there gets more than pongs."""
+
+    def flags(self, to: Endpoint) -> int:
+        """What a pong says of this node to who is there."""
+
+    def ping_back(self, token: bytes, asker: Endpoint) -> None:
+        """Ping who asked for it from another port."""
+
+    def pinged_back(self, ping: Ping, source: Endpoint) -> None:
+        """A ping-back came."""
 
 
 @dataclass(slots=True)
@@ -99,7 +115,10 @@ class RequestDesk:
         clock: Clock,
         entropy: Entropy,
         tasks: Tasks,
+        gate: Gate | None = None,
+        on_ping: Callable[[NodeId, bytes, Endpoint, Ping], None] | None = None,
     ) -> None:
+        self._gate, self._on_ping = gate, on_ping
         self._key, self._nonce, self._network, self._own_id = key, nonce, network, own_id
         self._send, self._server, self._on_proven = send, server, on_proven
         self._ids, self._traffic, self._tasks = ids, traffic, tasks
@@ -147,19 +166,40 @@ class RequestDesk:
             self._refuse(frame, source, messages.MALFORMED)
             raise
         room = min(size * AMPLIFICATION - OVERHEAD, MAX_BODY)
-        asker = _Asker(frame, source, keys, MAX_BODY if proven else room, proven)
+        self._serve(_Asker(frame, source, keys, MAX_BODY if proven else room, proven), request)
+
+    def _serve(self, asker: "_Asker", request: Request) -> None:
+        """Do what is asked. A ping-back is never answered, so it makes no path to its port."""
+        frame, source = asker.frame, asker.source
         match request:
+            case Ping(is_back=True):
+                if self._gate is not None:
+                    self._gate.pinged_back(request, source)
+                return
             case Ping():
-                self._answer(asker, self._server.pong())
+                self._pong(asker, request)
+            case _ if self._gate is not None and not self._gate.serves(source):
+                self._refuse(frame, source, messages.NOT_SERVING)
+            case Store() if asker.proven:
+                self._tasks.spawn(self._store(asker, request))
             case Store():
-                if proven:
-                    self._tasks.spawn(self._store(asker, request))
-                else:
-                    self._challenge(frame, source, now)
+                self._challenge(frame, source, self._clock.monotonic())
             case _:
                 self._answer(asker, self._server.look_up(request, source))
-        if proven:
+        if asker.proven:
             self._on_proven(frame.sender, frame.nonce, source)
+
+    def _pong(self, asker: "_Asker", ping: Ping) -> None:
+        pong, source = self._server.pong(), asker.source
+        if self._gate is not None:
+            pong = replace(pong, flags=pong.flags | self._gate.flags(source))
+        self._answer(asker, pong)
+        if not asker.proven:
+            return
+        if ping.token and self._gate is not None:
+            self._gate.ping_back(ping.token, source)
+        if self._on_ping is not None:
+            self._on_ping(asker.frame.sender, asker.frame.nonce, source, ping)
 
     async def _store(self, asker: "_Asker", request: Store) -> None:
         """Keep a record, once the publisher's messenger is known to have paid for its id."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dht.overlay_id import OverlayId
+from dht.reachability import FamilyReach
 from dht.serving import Traffic
 from federation.model.address import Endpoint
 from federation.model.identity import NodeId
@@ -38,9 +39,13 @@ class DhtStats:
     waiting: int
     queued_claims: int
     clock_skew: float | None
-    "Seconds the peers' clocks are ahead of ours (median)."
+    "Seconds the peers' clocks are ahead of ours: the median of their networks."
+    clock: str
+    "In words, for people: whether the clock will do."
     observed: Endpoint | None
     "Our address as the peer that answered last saw it."
+    reach: tuple[FamilyReach, ...]
+    "For IPv4 and IPv6, whether strangers are served; empty where that is not asked."
     traffic: Traffic
     lookup_times: tuple[float, ...] = ()
     "Seconds that the latest lookups took, oldest first."

@@ -107,7 +107,28 @@ class Answers:
                 "bytes_sent": self.mesh.bytes_sent,
                 "bytes_received": self.mesh.bytes_received,
             },
+            "directory": self._directory_status(),
             "uptime": round(self.clock.monotonic() - self.started_at, 3),
+        }
+
+    def _directory_status(self) -> JsonObject:
+        """What the DHT's part of the node says of itself."""
+        stats = self.directory.stats()
+        return {
+            "contacts": stats.contacts,
+            "records": stats.records,
+            "published": stats.published,
+            "network_size": stats.network_size,
+            "clock_skew": stats.clock_skew,
+            "clock": stats.clock,
+            "reached": {
+                f"ipv{reach.family}": {
+                    "serves": reach.serves,
+                    "confirmed": reach.confirmed,
+                    "needed": reach.needed,
+                }
+                for reach in stats.reach
+            },
         }
 
     async def peers(self) -> list[JsonObject]:

@@ -5,13 +5,14 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import msgspec
 import structlog
 
 from dht.directory import Directory
 from dht.finder import Found
 from dht.record import Kind
 from dht.scope import may_try
-from federation.domain_proof import DnsResolver, DomainProof
+from federation.domain_proof import DnsResolver, DomainProof, Identify
 from federation.mesh import MeshSocket
 from federation.messages import Hello
 from federation.model.address import Endpoint
@@ -32,6 +33,8 @@ from node.answers import Answers
 from node.config import Config
 from node.control import JsonObject
 from node.discovery import Discovery
+from node.dns_lines import Whereabouts
+from node.domain_desk import DomainDesk, DomainNames
 from node.edge.edge import Edge, EdgeParts
 from node.edge.token import SECRET_BYTES
 from node.edge.vouching import NumberChecks, Voucher
@@ -39,9 +42,11 @@ from node.loaded import Loaded
 from node.names import OwnNames
 from node.neighbours import Neighbours
 from node.own_domains import OwnDomains, careful
+from node.pin_desk import PinDesk
 from node.process import Identity
 from node.publication import Publication
 from node.routing import Locator, TargetReader
+from node.second_port import SecondPort
 from node.sheet import ServedAt
 from node.sip.digest import DigestAuthenticator
 from node.sip.flow import Flow
@@ -57,6 +62,7 @@ from node.storage.pins import PinBook
 from node.storage.published import PublishedNames
 from node.storage.storage import Storage
 from node.storage.verified_numbers import VerifiedNumbers
+from node.why import Explainer
 
 log = structlog.get_logger("node")
 
@@ -112,7 +118,11 @@ class Node(Answers):
 
     def served(self) -> JsonObject:
         """Where accounts are reached, for commands while the node is stopped."""
-        return self.served_at.as_json()
+        facts: JsonObject = self.served_at.as_json()
+        return facts | {
+            "mesh_port": self._config.mesh_port,
+            "configured_domains": list(self._domain_names.configured),
+        }
 
     # Start, part by part; each part is closed in the opposite order
 
@@ -129,9 +139,11 @@ class Node(Answers):
         self.started_at = self._clock.monotonic()
         self.clock = self._clock
         self.config = config
-        self.served_at = ServedAt.of(config, self._key.id)
         self.own_endpoints = self._mesh_endpoints(addresses)
         loaded = await self._open_storage()
+        self._domain_names = DomainNames(config.domains, loaded.domains)
+        self._take_domains()
+        self.served_at = ServedAt.of(self._config, self._key.id)
         await self._open_sockets()
         await self._open_relay()
         self._open_mesh()
@@ -144,9 +156,11 @@ class Node(Answers):
         loaded = Loaded.from_database(database, entropy=self._entropy, now=self._clock.unix())
         self._storage = Storage(database)
         self._storage.start()
+        self.storage = self._storage
         self._stack.push_async_callback(self._storage.close)
         self.accounts = AccountBook(loaded.accounts)
-        self._pins = PinBook(loaded.pins, self._storage)
+        self.pin_book = PinBook(loaded.pins, self._storage)
+        self.pin_desk = PinDesk(self.pin_book, self._clock)
         self._verified = VerifiedNumbers(loaded.verified, self._storage)
         self._bindings = BindingStore(self._storage)
         self.registrar = Registrar()
@@ -183,6 +197,8 @@ class Node(Answers):
         self.mesh = MeshSocket(hosts, self._config.mesh_port)
         await self.mesh.start()
         self._stack.callback(self.mesh.close)
+        self._second_port = SecondPort(hosts)
+        self._stack.callback(self._second_port.close)
 
     async def _open_relay(self) -> None:
         media = self._config.media
@@ -215,6 +231,7 @@ class Node(Answers):
             clock=self._clock,
             entropy=self._entropy,
             cache=self._state.peer_cache,
+            send_apart=self._second_port.send,
         )
         self.mesh.on_dht = self.directory.datagram_received
         self._receiver = _Receiver()
@@ -226,13 +243,12 @@ class Node(Answers):
             receiver=self._receiver,
             clock=self._clock,
             entropy=self._entropy,
-            domains=lambda: config.domains,
+            domains=lambda: self._config.domains,
             software=SOFTWARE,
         )
         self._resolver = DnsResolver(config.dns.endpoints)
-        hello = Hello(domains=tuple(config.domains))
         self.prover = DomainProof(
-            identify=careful(self.links.identify, self._key.id, lambda: self.own_endpoints, hello),
+            identify=self._careful(self.links.identify),
             clock=self._clock,
             resolver=self._resolver,
         )
@@ -242,7 +258,7 @@ class Node(Answers):
         checks = NumberChecks(self._clock, self._verified)
         self._stack.callback(checks.close)
         self.locator = Locator(
-            self._key.id, self.directory, self._pins, self.prover.prove, self._clock
+            self._key.id, self.directory, self.pin_book, self.prover.prove, self._clock
         )
         self.reader = TargetReader(
             self.names,
@@ -294,14 +310,43 @@ class Node(Answers):
             self.directory.trust_number(number, account)
         await self.directory.start()
         self._stack.push_async_callback(self.directory.close)
-        Publication(
+        self._publication = Publication(
             self.accounts,
             self.directory,
             PublishedNames(loaded.published, self._storage),
             self._clock,
-        ).start(self._key.id, self._config.domains)
+        )
+        self._publication.start(self._key.id, self._config.domains)
         self.keeper.start()
+        self._open_desks()
         await self._stack.enter_async_context(self._company())
+
+    def _open_desks(self) -> None:
+        """What the operator's questions and changes lead to."""
+        self._looks = self._own_domains()
+        self.domain_desk = DomainDesk(
+            names=self._domain_names,
+            whereabouts=self._whereabouts,
+            accounts=lambda: self.accounts,
+            keep=self._storage.run,
+            resolver=self._resolver,
+            clock=self._clock,
+            looks=self._looks,
+            on_change=self._on_domains,
+        )
+        self.explainer = Explainer(
+            node=self._key.id,
+            network=self._config.net,
+            reader=self.reader,
+            directory=self.directory,
+            pins=self.pin_book,
+            resolver=self._resolver,
+            dial=self.links.identify,
+            guard=self._careful,
+            links=self.links,
+            registrar=self.registrar,
+            clock=self._clock,
+        )
 
     @contextlib.asynccontextmanager
     async def _company(self) -> AsyncIterator[None]:
@@ -313,7 +358,7 @@ class Node(Answers):
             announcer=self._announcer,
         )
         tasks = [asyncio.create_task(self._join()), asyncio.create_task(neighbours.follow())]
-        tasks.append(asyncio.create_task(self._own_domains().run()))
+        tasks.append(asyncio.create_task(self._looks.run()))
         if self._config.mesh.mdns:
             tasks.append(asyncio.create_task(neighbours.discover()))
         try:
@@ -348,13 +393,41 @@ class Node(Answers):
 
     def _own_domains(self) -> OwnDomains:
         return OwnDomains(
-            self._config.domains,
+            lambda: self._config.domains,
             node=self._key.id,
             proof=self.prover,
             resolver=self._resolver,
             addresses=lambda: self.served_at.addresses,
             sip_port=self._config.sip_port,
             on_change=self._serve,
+        )
+
+    def _take_domains(self) -> None:
+        """From now on the node's domains are those of `_domain_names`."""
+        self._config = msgspec.structs.replace(self._config, domains=self._domain_names.all)
+        self.config = self._config
+        self.names.set_domains(self._config.domains)
+
+    def _on_domains(self) -> None:
+        """A command added or removed a domain."""
+        before = self._config.domains
+        self._take_domains()
+        for domain in set(self._config.domains) - set(before):
+            self._publication.publish_domain(domain, self._key.id)
+        for domain in set(before) - set(self._config.domains):
+            self._publication.withdraw_domain(domain)
+        self._serve(self._proven)
+
+    def _whereabouts(self) -> Whereabouts:
+        config, served = self._config, self.served_at
+        return Whereabouts(self._key.id, served.addresses, config.sip_port, config.mesh_port)
+
+    def _careful(self, identify: Identify) -> Identify:
+        return careful(
+            identify,
+            self._key.id,
+            lambda: self.own_endpoints,
+            lambda: Hello(domains=self._config.domains),
         )
 
     def _serve(self, proven: frozenset[str]) -> None:

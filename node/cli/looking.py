@@ -1,6 +1,6 @@
 """`ringmesh status`, `peers` and `resolve`: questions to the running node."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,8 +30,24 @@ def status(as_json: AsJson = False, state: State = None) -> None:
             ("registrations", answer["registrations"]),
             ("calls", answer["calls"]),
             ("relay workers", len(answer["relay"].get("workers", []))),
+            ("reached from outside", _reached(answer.get("directory", {}).get("reached", {}))),
+            ("clock", answer.get("directory", {}).get("clock")),
         ]
     )
+
+
+def _reached(families: dict[str, dict[str, Any]]) -> str:
+    """In words: which families of addresses strangers can reach, as far as peers said."""
+    words = []
+    for name, reach in families.items():
+        label = name.replace("ipv", "IPv")
+        if not reach["needed"]:
+            words.append(f"{label} not known yet")
+        elif reach["serves"]:
+            words.append(f"{label} yes")
+        else:
+            words.append(f"{label} no ({reach['confirmed']} of {reach['needed']} peers confirmed)")
+    return ", ".join(words) or "not known yet"
 
 
 def peers(as_json: AsJson = False, state: State = None) -> None:

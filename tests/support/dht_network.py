@@ -56,15 +56,22 @@ class MemoryNode:
             clock=self.clock,
             entropy=SeededEntropy(number),
             cache=cache,
+            send_apart=network.apart(self) if network.confirming else None,
             derive=derive_quickly,
             offload=check_inline,
         )
 
 
 class MemoryNetwork:
-    """Datagrams take 10-40 ms. `loss` is the share that is lost, `island` splits by endpoint."""
+    """Datagrams take 10-40 ms. `loss` is the share that is lost, `island` splits by endpoint.
 
-    def __init__(self, seed: int = 1, loss: float = 0.0) -> None:
+    With `confirming`, nodes have a second port and seek confirmation that they are reached.
+    """
+
+    def __init__(self, seed: int = 1, loss: float = 0.0, confirming: bool = False) -> None:
+        self.confirming = confirming
+        self.filtered: dict[Endpoint, set[Endpoint]] = {}
+        "Behind a firewall that lets only answers in: whom each of these nodes has sent to."
         self.nodes: dict[Endpoint, MemoryNode] = {}
         self.loss = loss
         self.island: Callable[[Endpoint], object] = lambda _: None
@@ -81,8 +88,17 @@ class MemoryNetwork:
         await node.directory.start()
         return node
 
+    def apart(self, node: MemoryNode) -> Callable[[bytes, Endpoint], None]:
+        """How a node sends from its second port."""
+        port = Endpoint(node.endpoint.host, 1)
+        return lambda data, to: self._carry(data, port, to)
+
     def carry(self, data: bytes, sender: MemoryNode, to: Endpoint) -> None:
-        source = sender.endpoint
+        self._carry(data, sender.endpoint, to)
+
+    def _carry(self, data: bytes, source: Endpoint, to: Endpoint) -> None:
+        if source in self.filtered:
+            self.filtered[source].add(to)
         self.bytes += len(data)
         if self.tap is not None:
             self.tap(data, source, to)
@@ -93,6 +109,8 @@ class MemoryNetwork:
 
     def _deliver(self, data: bytes, source: Endpoint, to: Endpoint) -> None:
         node = self.nodes.get(to)
+        if source not in self.filtered.get(to, (source,)):
+            return
         if node is not None and node.is_up:
             node.directory.datagram_received(data, source)
 

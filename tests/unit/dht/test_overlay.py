@@ -9,7 +9,6 @@ from dht import canonical, messages
 from dht.cookie import GLOBAL_BURST, UNPROVEN_BURST
 from dht.frame import (
     AMPLIFICATION,
-    NO_COOKIE,
     OVERHEAD,
     UNKNOWN_RECIPIENT,
     Frame,
@@ -17,64 +16,13 @@ from dht.frame import (
     padding_for,
 )
 from dht.messages import FindNode, Get, Nodes, Ping, Pong, Records, Store, Stored
-from dht.overlay_id import overlay_id
 from dht.record import Kind
 from federation.model.address import Endpoint
 from federation.model.identity import NodeKey
-from tests.support.dht_network import TESTNET, MemoryNetwork, MemoryNode
+from tests.support.dht_network import TESTNET, MemoryNetwork
 from tests.support.dht_records import a_record
+from tests.support.dht_wire import STRANGER, THERE, Wire
 from tests.support.virtual_loop import START, run_virtually
-
-STRANGER = NodeKey(bytes([77]) * 32)
-THERE = Endpoint("9.9.9.7", 9999)
-
-
-class Wire:
-    """A stranger's side: builds frames and keeps what came back."""
-
-    def __init__(self, node: MemoryNode, key: NodeKey = STRANGER) -> None:
-        self.node, self.key = node, key
-        self.id = overlay_id(key.id, bytes(8), TESTNET)
-        self.sent = 0
-        self.got: list[bytes] = []
-        node.network.tap = self._tap
-
-    def _tap(self, data: bytes, source: Endpoint, to: Endpoint) -> None:
-        if source == self.node.endpoint:
-            self.got.append(data)
-
-    def request(
-        self,
-        request: messages.Request,
-        *,
-        cookie: bytes = NO_COOKIE,
-        to: bytes | None = None,
-        source: Endpoint = THERE,
-        key: NodeKey | None = None,
-    ) -> list[Frame]:
-        signer = key or self.key
-        body = canonical.pack(request.body())
-        body += bytes(padding_for(len(body), has_cookie=cookie != NO_COOKIE))
-        frame = Frame(
-            type=FrameType.REQUEST,
-            txid=b"12345678",
-            sender=self.key.id,
-            nonce=bytes(8),
-            to=bytes(self.node.directory.own_id) if to is None else to,
-            cookie=cookie,
-            body=body,
-        )
-        return self.raw(frame.signed(signer, TESTNET), source)
-
-    def raw(self, data: bytes, source: Endpoint = THERE) -> list[Frame]:
-        self.got.clear()
-        self.sent = len(data)
-        self.node.directory.datagram_received(data, source)
-        return [Frame.parse(data) for data in self.got]
-
-    def cookie(self, source: Endpoint = THERE) -> bytes:
-        (reply,) = self.request(Ping(0), source=source)
-        return messages.parse_part(reply.body).observed.cookie
 
 
 async def a_wire() -> Wire:
