@@ -1,5 +1,6 @@
 """What a running node answers to its operator (`node.control.NodeControl`)."""
 
+import asyncio
 import contextlib
 
 from dht.directory import Directory
@@ -18,11 +19,13 @@ from node.accounts.login import AccountError
 from node.accounts.wanted import WantedAccount
 from node.config import Config
 from node.control import JsonObject, RefusedError
+from node.dht_figures import dht_figures
+from node.domain_desk import DomainDesk
 from node.edge.edge import Edge
 from node.names import OwnNames
+from node.pin_desk import PinDesk, pin_as_json
 from node.routing import (
     DomainTarget,
-    KeyTarget,
     LocalTarget,
     Located,
     Locator,
@@ -38,6 +41,10 @@ from node.sip.registrar import Registrar
 from node.sip.uri import Uri
 from node.software import VERSION
 from node.storage.errors import StorageError
+from node.storage.pins import PinBook, PinKind
+from node.storage.storage import Storage
+from node.verdicts import kind_of
+from node.why import Explainer
 
 
 class Answers:
@@ -62,6 +69,11 @@ class Answers:
     locator: Locator
     prover: DomainProof
     edge: Edge | None = None
+    storage: Storage
+    pin_book: PinBook
+    pin_desk: PinDesk
+    domain_desk: DomainDesk
+    explainer: Explainer
 
     # Looking
 
@@ -155,7 +167,7 @@ class Answers:
     async def resolve(self, uri: str) -> JsonObject:
         """Where a dialled target leads."""
         target = self.reader.classify(self._dialled(uri), may_leave=True)
-        answer: JsonObject = {"target": uri, "kind": _kind(target), "nodes": []}
+        answer: JsonObject = {"target": uri, "kind": kind_of(target), "nodes": [], "pin": None}
         match target:
             case Refusal(status, text):
                 return answer | {"status": status, "reason": text}
@@ -166,7 +178,10 @@ class Answers:
                 }
                 return answer | {"nodes": [own], "status": 200, "reason": "this node"}
         self.locator.forget(target)  # who asks wants to know how it is now
+        if isinstance(target, DomainTarget):
+            self.prover.forget(target.domain)
         located = await self.locator.locate(target)
+        answer["pin"] = self._pin_of(target)
         if not isinstance(located, Located):
             return answer | {"status": located.status, "reason": located.text}
         answer["nodes"] = [
@@ -189,6 +204,69 @@ class Answers:
             raise RefusedError(
                 f"{text!r} cannot be dialled: give a number, a login or user@domain", 400
             ) from error
+
+    def _pin_of(self, target: Target) -> JsonObject | None:
+        pin = None
+        match target:
+            case NumberTarget(number):
+                pin = self.pin_book.get(PinKind.NUMBER, number)
+            case DomainTarget(domain):
+                pin = self.pin_book.get(PinKind.DOMAIN, domain)
+        return None if pin is None else pin_as_json(pin)
+
+    async def why(self, uri: str) -> JsonObject:
+        """What a call to a dialled target would meet, step by step."""
+        dialled = self._dialled(uri)
+        target = self.reader.classify(dialled, may_leave=True)
+        self.locator.forget(target)  # the next call meets what is told here
+        if isinstance(target, DomainTarget):
+            self.prover.forget(target.domain)
+        return await self.explainer.explain(uri, dialled)
+
+    async def dht(self) -> JsonObject:
+        """Figures of the directory."""
+        directory = self.directory
+        return dht_figures(directory.stats(), directory.contacts(), directory.own_id)
+
+    # Names
+
+    async def pins(self) -> list[JsonObject]:
+        """Pinned names."""
+        return self.pin_desk.all()
+
+    async def pin_accept(self, name: str, key: str | None = None) -> JsonObject:
+        """Pin a name to another key."""
+        await asyncio.to_thread(self.pin_desk.check_claim, name, key)
+        return await self._after_pin(self.pin_desk.accept(name, key))
+
+    async def pin_forget(self, name: str) -> JsonObject:
+        """Drop a pin."""
+        return await self._after_pin(self.pin_desk.forget(name))
+
+    async def _after_pin(self, answer: JsonObject) -> JsonObject:
+        """Commit before the answer; the next call looks the name up again."""
+        self.locator.forget_all()
+        try:
+            await self.storage.flush()
+        except StorageError as error:
+            raise RefusedError(f"done, but not yet kept: {error}", 503) from error
+        return answer
+
+    async def domains(self) -> list[JsonObject]:
+        """Own domains."""
+        return self.domain_desk.all()
+
+    async def domain_add(self, name: str) -> JsonObject:
+        """Answer for a domain from now on."""
+        return await self.domain_desk.add(name)
+
+    async def domain_remove(self, name: str) -> JsonObject:
+        """Answer for an added domain no more."""
+        return await self.domain_desk.remove(name)
+
+    async def domain_verify(self, name: str) -> JsonObject:
+        """Ask DNS now."""
+        return await self.domain_desk.verify(name)
 
     # Users
 
@@ -301,19 +379,3 @@ class Answers:
                 f"no call {call!r} is under way; `ringmesh call list` shows which are", 404
             )
         return ended
-
-
-def _kind(target: Target) -> str:
-    match target:
-        case ServiceTarget():
-            return "service"
-        case LocalTarget():
-            return "local"
-        case NumberTarget():
-            return "number"
-        case KeyTarget():
-            return "key"
-        case DomainTarget():
-            return "domain"
-        case Refusal():
-            return "none"

@@ -2,9 +2,12 @@
 
     GET    /v1/status              GET    /v1/users            GET    /v1/calls
     GET    /v1/peers               POST   /v1/users            DELETE /v1/calls/{id}  (id or `all`)
-    GET    /v1/resolve?uri=        GET    /v1/users/{login}
-                                   DELETE /v1/users/{login}
-                                   POST   /v1/users/{login}/password
+    GET    /v1/resolve?uri=        GET    /v1/users/{login}        GET    /v1/pins
+    GET    /v1/why?uri=            DELETE /v1/users/{login}        POST   /v1/pins/{name}
+    GET    /v1/dht                 POST   /v1/users/{login}/password
+                                                                   DELETE /v1/pins/{name}
+    GET    /v1/domains             DELETE /v1/domains/{name}
+    POST   /v1/domains             GET    /v1/domains/{name}/check
 
 Whoever may open the socket may do everything: its mode is 0600, in a folder of mode 0700. Errors
 are `{"error": "<sentence>"}` with a fitting status.
@@ -25,6 +28,8 @@ from node.control import NodeControl, RefusedError
 from node.unix_socket import listen_at
 
 MAX_BODY_BYTES = 65536
+MAX_TARGET = 1024
+"Characters of a URI that can be asked for."
 SHUTDOWN_SECONDS = 1.0
 "How long a request under way may still take when the node stops."
 _Body = TypeVar("_Body", bound=msgspec.Struct)
@@ -44,6 +49,18 @@ class NewPassword(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The body of `POST /v1/users/{login}/password`; without one, a password is generated."""
 
     password: str | None = None
+
+
+class AcceptedKey(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /v1/pins/{name}`; without a key, the one that was refused."""
+
+    key: str | None = None
+
+
+class NewDomain(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /v1/domains`."""
+
+    name: str
 
 
 class ApiServer:
@@ -93,6 +110,15 @@ class ApiServer:
                 web.get("/v1/status", self._status),
                 web.get("/v1/peers", self._peers),
                 web.get("/v1/resolve", self._resolve),
+                web.get("/v1/why", self._why),
+                web.get("/v1/dht", self._dht),
+                web.get("/v1/pins", self._pins),
+                web.post("/v1/pins/{name}", self._pin_accept),
+                web.delete("/v1/pins/{name}", self._pin_forget),
+                web.get("/v1/domains", self._domains),
+                web.post("/v1/domains", self._domain_add),
+                web.delete("/v1/domains/{name}", self._domain_remove),
+                web.get("/v1/domains/{name}/check", self._domain_verify),
                 web.get("/v1/users", self._users),
                 web.post("/v1/users", self._user_add),
                 web.get("/v1/users/{login}", self._user_show),
@@ -111,10 +137,36 @@ class ApiServer:
         return _answer(await self._control.peers())
 
     async def _resolve(self, request: web.Request) -> web.Response:
-        uri = request.query.get("uri", "")
-        if not uri:
-            raise RefusedError("say what to resolve: a number, a login or user@domain", 400)
-        return _answer(await self._control.resolve(uri))
+        return _answer(await self._control.resolve(_asked_for(request)))
+
+    async def _why(self, request: web.Request) -> web.Response:
+        return _answer(await self._control.why(_asked_for(request)))
+
+    async def _dht(self, _: web.Request) -> web.Response:
+        return _answer(await self._control.dht())
+
+    async def _pins(self, _: web.Request) -> web.Response:
+        return _answer(await self._control.pins())
+
+    async def _pin_accept(self, request: web.Request) -> web.Response:
+        accepted = await _body(request, AcceptedKey)
+        return _answer(await self._control.pin_accept(request.match_info["name"], accepted.key))
+
+    async def _pin_forget(self, request: web.Request) -> web.Response:
+        return _answer(await self._control.pin_forget(request.match_info["name"]))
+
+    async def _domains(self, _: web.Request) -> web.Response:
+        return _answer(await self._control.domains())
+
+    async def _domain_add(self, request: web.Request) -> web.Response:
+        new = await _body(request, NewDomain)
+        return _answer(await self._control.domain_add(new.name), status=201)
+
+    async def _domain_remove(self, request: web.Request) -> web.Response:
+        return _answer(await self._control.domain_remove(request.match_info["name"]))
+
+    async def _domain_verify(self, request: web.Request) -> web.Response:
+        return _answer(await self._control.domain_verify(request.match_info["name"]))
 
     async def _users(self, _: web.Request) -> web.Response:
         return _answer(await self._control.users_list())
@@ -178,6 +230,15 @@ _HTTP_SENTENCES = {
     405: "that resource does not take this method",
     413: f"a request may have at most {MAX_BODY_BYTES} bytes",
 }
+
+
+def _asked_for(request: web.Request) -> str:
+    uri = request.query.get("uri", "")
+    if not uri:
+        raise RefusedError("say what to resolve: a number, a login or user@domain", 400)
+    if len(uri) > MAX_TARGET:
+        raise RefusedError(f"a target has at most {MAX_TARGET} characters", 400)
+    return uri
 
 
 async def _body(request: web.Request, kind: type[_Body]) -> _Body:

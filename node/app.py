@@ -5,16 +5,14 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-import msgspec
 import structlog
 
 from dht.directory import Directory
 from dht.finder import Found
 from dht.record import Kind
 from dht.scope import may_try
-from federation.domain_proof import DnsResolver, DomainProof, Identify
+from federation.domain_proof import DnsResolver, DomainProof
 from federation.mesh import MeshSocket
-from federation.messages import Hello
 from federation.model.address import Endpoint
 from federation.model.clocks import SystemClock, SystemEntropy
 from federation.model.errors import ConfigError
@@ -29,19 +27,16 @@ from node.accounts.book import AccountBook
 from node.accounts.keeper import AccountKeeper
 from node.accounts.login import Reserved
 from node.addresses import listen_hosts, own_addresses, resolve_targets
-from node.answers import Answers
 from node.config import Config
-from node.control import JsonObject
+from node.desks import Desks
 from node.discovery import Discovery
-from node.dns_lines import Whereabouts
-from node.domain_desk import DomainDesk, DomainNames
+from node.domain_desk import DomainNames
 from node.edge.edge import Edge, EdgeParts
 from node.edge.token import SECRET_BYTES
 from node.edge.vouching import NumberChecks, Voucher
 from node.loaded import Loaded
 from node.names import OwnNames
 from node.neighbours import Neighbours
-from node.own_domains import OwnDomains, careful
 from node.pin_desk import PinDesk
 from node.process import Identity
 from node.publication import Publication
@@ -53,7 +48,7 @@ from node.sip.flow import Flow
 from node.sip.registrar import Registrar
 from node.sip.transports.sockets import ListenError, SipTransports
 from node.software import SOFTWARE
-from node.state import StateError, StateFolder
+from node.state import StateFolder
 from node.storage.bindings import BindingStore
 from node.storage.call_records import CallRecords
 from node.storage.database import Database
@@ -62,7 +57,6 @@ from node.storage.pins import PinBook
 from node.storage.published import PublishedNames
 from node.storage.storage import Storage
 from node.storage.verified_numbers import VerifiedNumbers
-from node.why import Explainer
 
 log = structlog.get_logger("node")
 
@@ -72,7 +66,7 @@ MD5_ONLY = ("baresip v0.", "baresip v1.")
 "User-Agents that give up where SHA-256 is offered at all."
 
 
-class Node(Answers):
+class Node(Desks):
     """One running node. What people ask of it is answered by `Answers`."""
 
     def __init__(self, config: Config, state: StateFolder, identity: Identity) -> None:
@@ -84,7 +78,6 @@ class Node(Answers):
         self._entropy = SystemEntropy()
         self._stack = contextlib.AsyncExitStack()
         self._failure: asyncio.Future[str] | None = None
-        self._proven: frozenset[str] = frozenset()
 
     # Life
 
@@ -116,14 +109,6 @@ class Node(Answers):
         assert self._failure is not None
         return await self._failure
 
-    def served(self) -> JsonObject:
-        """Where accounts are reached, for commands while the node is stopped."""
-        facts: JsonObject = self.served_at.as_json()
-        return facts | {
-            "mesh_port": self._config.mesh_port,
-            "configured_domains": list(self._domain_names.configured),
-        }
-
     # Start, part by part; each part is closed in the opposite order
 
     async def _start(self) -> None:
@@ -143,7 +128,7 @@ class Node(Answers):
         loaded = await self._open_storage()
         self._domain_names = DomainNames(config.domains, loaded.domains)
         self._take_domains()
-        self.served_at = ServedAt.of(self._config, self._key.id)
+        self.served_at = ServedAt.of(self.config, self._key.id)
         await self._open_sockets()
         await self._open_relay()
         self._open_mesh()
@@ -243,7 +228,7 @@ class Node(Answers):
             receiver=self._receiver,
             clock=self._clock,
             entropy=self._entropy,
-            domains=lambda: self._config.domains,
+            domains=lambda: self.config.domains,
             software=SOFTWARE,
         )
         self._resolver = DnsResolver(config.dns.endpoints)
@@ -270,7 +255,7 @@ class Node(Answers):
             self._config.net,
             self._clock,
             checks,
-            own_domain=lambda: next(iter(self._config.domains), self.names.key_name),
+            own_domain=lambda: next(iter(self.config.domains), self.names.key_name),
             proven=self.prover.cached,
         )
         self.edge = Edge(
@@ -316,37 +301,10 @@ class Node(Answers):
             PublishedNames(loaded.published, self._storage),
             self._clock,
         )
-        self._publication.start(self._key.id, self._config.domains)
+        self._publication.start(self._key.id, self.config.domains)
         self.keeper.start()
         self._open_desks()
         await self._stack.enter_async_context(self._company())
-
-    def _open_desks(self) -> None:
-        """What the operator's questions and changes lead to."""
-        self._looks = self._own_domains()
-        self.domain_desk = DomainDesk(
-            names=self._domain_names,
-            whereabouts=self._whereabouts,
-            accounts=lambda: self.accounts,
-            keep=self._storage.run,
-            resolver=self._resolver,
-            clock=self._clock,
-            looks=self._looks,
-            on_change=self._on_domains,
-        )
-        self.explainer = Explainer(
-            node=self._key.id,
-            network=self._config.net,
-            reader=self.reader,
-            directory=self.directory,
-            pins=self.pin_book,
-            resolver=self._resolver,
-            dial=self.links.identify,
-            guard=self._careful,
-            links=self.links,
-            registrar=self.registrar,
-            clock=self._clock,
-        )
 
     @contextlib.asynccontextmanager
     async def _company(self) -> AsyncIterator[None]:
@@ -390,54 +348,6 @@ class Node(Answers):
         self.own_endpoints = self._mesh_endpoints(addresses)
         self.names.set_addresses(addresses)
         self._serve(self._proven)
-
-    def _own_domains(self) -> OwnDomains:
-        return OwnDomains(
-            lambda: self._config.domains,
-            node=self._key.id,
-            proof=self.prover,
-            resolver=self._resolver,
-            addresses=lambda: self.served_at.addresses,
-            sip_port=self._config.sip_port,
-            on_change=self._serve,
-        )
-
-    def _take_domains(self) -> None:
-        """From now on the node's domains are those of `_domain_names`."""
-        self._config = msgspec.structs.replace(self._config, domains=self._domain_names.all)
-        self.config = self._config
-        self.names.set_domains(self._config.domains)
-
-    def _on_domains(self) -> None:
-        """A command added or removed a domain."""
-        before = self._config.domains
-        self._take_domains()
-        for domain in set(self._config.domains) - set(before):
-            self._publication.publish_domain(domain, self._key.id)
-        for domain in set(before) - set(self._config.domains):
-            self._publication.withdraw_domain(domain)
-        self._serve(self._proven)
-
-    def _whereabouts(self) -> Whereabouts:
-        config, served = self._config, self.served_at
-        return Whereabouts(self._key.id, served.addresses, config.sip_port, config.mesh_port)
-
-    def _careful(self, identify: Identify) -> Identify:
-        return careful(
-            identify,
-            self._key.id,
-            lambda: self.own_endpoints,
-            lambda: Hello(domains=self._config.domains),
-        )
-
-    def _serve(self, proven: frozenset[str]) -> None:
-        """Where accounts are reached has changed; also for commands while the node is stopped."""
-        self._proven = proven
-        self.served_at = ServedAt.of(self._config, self._key.id, proven=proven)
-        try:
-            self._state.keep_last_run(self.served())
-        except StateError as error:
-            log.warning("last_run_not_kept", reason=str(error))
 
     # What the parts ask and tell
 

@@ -48,8 +48,39 @@ class NodeControl(Protocol):
 
         `target` as given, `kind` text (service, local, number, key, domain, outside),
         `nodes` list of objects with `node_id` and `addresses`; `status` 200 or the SIP status a
-        caller would get, `reason` text.
+        caller would get, `reason` text; `pin` null, or as `pins` has it.
         """
+
+    async def why(self, uri: str) -> JsonObject:
+        """What a call to a dialled target would meet, step by step.
+
+        As `resolve`, and `uri`, `reading` texts; `proof` of a domain or null; `lookups`, `pins`,
+        `nodes`, `devices` lists; `seconds`.
+        """
+
+    async def dht(self) -> JsonObject:
+        """Figures of the directory: contacts, records, lookups, traffic, and more."""
+
+    async def pins(self) -> list[JsonObject]:
+        """Pinned names: `kind`, `name`, `key` or null, `since`, `last_seen`, `conflict` list."""
+
+    async def pin_accept(self, name: str, key: str | None = None) -> JsonObject:
+        """Pin a name to the key that was refused for it, or to `key`; the answer is the pin."""
+
+    async def pin_forget(self, name: str) -> JsonObject:
+        """Drop a pin; the answer is what it was."""
+
+    async def domains(self) -> list[JsonObject]:
+        """Own domains: `domain`, `source` (configuration, command), `proven`, `lacks` or null."""
+
+    async def domain_add(self, name: str) -> JsonObject:
+        """Answer for a domain from now on; the answer has `domain` and the `dns` lines."""
+
+    async def domain_remove(self, name: str) -> JsonObject:
+        """Answer for an added domain no more: `removed`."""
+
+    async def domain_verify(self, name: str) -> JsonObject:
+        """Ask DNS now: `domain`, `believed`, `phones` bools, and the `dns` lines with findings."""
 
     async def users_list(self) -> list[JsonObject]:
         """All users: `login`, `number` or null, `extension` or null, `name`, `devices` count."""

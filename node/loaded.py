@@ -13,6 +13,7 @@ from node.sip.binding import Binding
 from node.storage.bindings import load_bindings
 from node.storage.database import Database
 from node.storage.dialogs import load_dialogs
+from node.storage.domains import load_domains
 from node.storage.meta import read_meta, write_meta
 from node.storage.pins import Pin, load_pins
 from node.storage.published import Published, load_published
@@ -32,6 +33,8 @@ class Loaded:
     verified: list[tuple[AccountId, Number]]
     dialogs: dict[str, bytes]
     published: dict[str, Published]
+    domains: list[str]
+    "Those that a command added."
     route_secret: bytes
 
     @classmethod
@@ -53,5 +56,6 @@ class Loaded:
                 verified=load_verified_numbers(connection),
                 dialogs=load_dialogs(connection),
                 published=load_published(connection),
+                domains=load_domains(connection),
                 route_secret=secret,
             )

@@ -13,11 +13,15 @@ class OwnNames:
         self, node: NodeId, *, domains: Iterable[str], addresses: Iterable[str], sip_port: int
     ) -> None:
         self.key_name = node.key_name
-        self.domains = tuple(d.lower() for d in domains)
         self.sip_port = sip_port
-        self._names = {self.key_name, *self.domains}
+        self.set_domains(domains)
         self._addresses: set[str] = set()
         self.set_addresses(addresses)
+
+    def set_domains(self, domains: Iterable[str]) -> None:
+        """Replace the own domains."""
+        self.domains = tuple(domain.lower() for domain in domains)
+        self._names = {self.key_name, *self.domains}
 
     def set_addresses(self, addresses: Iterable[str]) -> None:
         """Replace the own IP addresses, after the network changed."""

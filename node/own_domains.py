@@ -5,7 +5,8 @@ behind the name, and phones that ask DNS for it are led here. Nothing waits for 
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import structlog
 
@@ -32,7 +33,7 @@ class OwnDomains:
 
     def __init__(
         self,
-        domains: Iterable[str],
+        domains: Callable[[], Sequence[str]],
         *,
         node: NodeId,
         proof: DomainProof,
@@ -41,7 +42,7 @@ class OwnDomains:
         sip_port: int,
         on_change: Callable[[frozenset[str]], None],
     ) -> None:
-        self._domains = tuple(domains)
+        self._domains = domains
         self._node = node
         self._proof = proof
         self._resolver = resolver
@@ -51,18 +52,38 @@ class OwnDomains:
         self._proven: frozenset[str] = frozenset()
         self._misses: dict[str, int] = {}
         self._told: dict[str, str] = {}
+        self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Look now, and again each `LOOK_INTERVAL`, until cancelled."""
-        while self._domains:
+        """Look now, again each `LOOK_INTERVAL`, and after `look_soon`, until cancelled."""
+        while True:
+            self._changed.clear()
             await self.look()
-            await asyncio.sleep(LOOK_INTERVAL)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_INTERVAL):
+                    await self._changed.wait()
+
+    def look_soon(self) -> None:
+        """The domains have changed, or somebody thinks that DNS has."""
+        self._changed.set()
+
+    def is_proven(self, domain: str) -> bool:
+        """Whether the last looks found that others believe the name and phones are led here."""
+        return domain in self._proven
+
+    def lack(self, domain: str) -> str:
+        """What the last look found missing; empty if nothing, or not looked yet."""
+        return "" if self.is_proven(domain) else self._told.get(domain, "")
 
     async def look(self) -> None:
         """Look at each domain once."""
-        lacks = await asyncio.gather(*map(self._lack_of, self._domains))
+        domains = tuple(self._domains())
+        lacks = await asyncio.gather(*map(self.lack_now, domains))
         proven = set()
-        for domain, lack in zip(self._domains, lacks, strict=True):
+        for gone in (self._told.keys() | self._misses.keys()) - set(domains):
+            self._told.pop(gone, None)
+            self._misses.pop(gone, None)
+        for domain, lack in zip(domains, lacks, strict=True):
             self._misses[domain] = self._misses.get(domain, 0) + 1 if lack else 0
             if not lack or (domain in self._proven and self._misses[domain] < MISSES_BELIEVED):
                 proven.add(domain)
@@ -80,8 +101,12 @@ class OwnDomains:
             self._told[domain] = lack
             log.warning("domain_not_proven", domain=domain, reason=lack)
 
-    async def _lack_of(self, domain: str) -> str:
-        """What DNS lacks; empty where nothing is missing."""
+    async def lack_now(self, domain: str) -> str:
+        """What DNS lacks at this moment; empty where nothing is missing."""
+        return await self.lack_of_proof(domain) or await self.lack_of_way(domain)
+
+    async def lack_of_proof(self, domain: str) -> str:
+        """What keeps others from believing the name; asks anew."""
         record = f'TXT record _ringmesh.{domain} with the text "{self._node.text}"'
         self._proof.forget(domain)
         found = await self._proof.prove(domain)
@@ -89,28 +114,38 @@ class OwnDomains:
             return f"others do not believe the name: DNS needs a {record}"
         if found != self._node:
             return f"DNS names another node, {found.text}: it needs a {record}"
-        return await self._lack_of_way(domain)
-
-    async def _lack_of_way(self, domain: str) -> str:
-        """What keeps phones from finding this node by the domain's name."""
-        hosts: list[str] = []
-        try:
-            hosts += await self._resolver.addresses(domain)
-            if self._sip_port == SIP_PORT:  # with a port in `server`, phones ask for no SRV
-                for service in in_order(await self._resolver.services(f"_sip._udp.{domain}")):
-                    hosts += await self._resolver.addresses(service.target)
-        except ResolveError:
-            return f"DNS does not answer for {domain}, so phones do not find this node by it"
-        if not hosts:
-            return f"phones find no server: DNS needs an A or AAAA record {domain}"
-        own = set(self._addresses())
-        if own.isdisjoint(hosts) and any(map(_is_global, own)):
-            return f"DNS leads phones to {hosts[0]}, which is no address of this node"
         return ""
+
+    async def lack_of_way(self, domain: str) -> str:
+        """What keeps phones from finding this node by the name."""
+        return await lack_of_way(domain, self._resolver, self._addresses(), self._sip_port)
+
+
+async def lack_of_way(
+    domain: str, resolver: Resolver, addresses: Collection[str], sip_port: int
+) -> str:
+    """What keeps phones from finding a node with these addresses by the domain's name."""
+    hosts: list[str] = []
+    try:
+        hosts += await resolver.addresses(domain)
+        if sip_port == SIP_PORT:  # with a port in `server`, phones ask for no SRV
+            for service in in_order(await resolver.services(f"_sip._udp.{domain}")):
+                hosts += await resolver.addresses(service.target)
+    except ResolveError:
+        return f"DNS does not answer for {domain}, so phones do not find this node by it"
+    if not hosts:
+        return f"phones find no server: DNS needs an A or AAAA record {domain}"
+    own = set(addresses)
+    if own.isdisjoint(hosts) and any(map(is_global, own)):
+        return f"DNS leads phones to {hosts[0]}, which is no address of this node"
+    return ""
 
 
 def careful(
-    identify: Identify, node: NodeId, own: Callable[[], Collection[Endpoint]], hello: Hello
+    identify: Identify,
+    node: NodeId,
+    own: Callable[[], Collection[Endpoint]],
+    hello: Callable[[], Hello],
 ) -> Identify:
     """`identify` that knows this node's own addresses, and dials no network of others' choosing.
 
@@ -120,14 +155,15 @@ def careful(
     async def find(endpoints: Iterable[Endpoint]) -> tuple[NodeId, Hello] | None:
         asked, ours = list(endpoints), own()
         if not set(ours).isdisjoint(asked):
-            return node, hello
+            return node, hello()
         usable = [endpoint for endpoint in asked if may_try(endpoint, ours)]
         return await identify(usable) if usable else None
 
     return find
 
 
-def _is_global(address: str) -> bool:
+def is_global(address: str) -> bool:
+    """Whether it is an IP address that the whole internet may know."""
     try:
         return scope_of(parse_ip(address)) is Scope.GLOBAL
     except AddressError:

@@ -41,14 +41,24 @@ class Publication:
         for account in self.book:
             self._publish(account)
         for domain in domains:
-            self.directory.publish_domain(domain, (node,))
-            self.names.add(Published(Kind.DOMAIN, domain))
+            self.publish_domain(domain, node)
         current = {name.row_name for account in self.book for name in _names_of(account)}
         current |= {Published(Kind.DOMAIN, domain).row_name for domain in domains}
         for name in self.names:
             if name.row_name not in current:
                 self._bury(name)
         self.book.listen(self._changed)
+
+    def publish_domain(self, domain: str, node: NodeId) -> None:
+        """Say that this node answers for a domain."""
+        self.directory.publish_domain(domain, (node,))
+        self.names.add(Published(Kind.DOMAIN, domain))
+
+    def withdraw_domain(self, domain: str) -> None:
+        """Say that it does no more."""
+        self.directory.withdraw(Kind.DOMAIN, domain)
+        self.names.withdraw(Published(Kind.DOMAIN, domain), now=self.clock.unix())
+        log.info("domain_withdrawn", domain=domain)
 
     def _changed(self, change: AccountChange) -> None:
         match change:

@@ -75,6 +75,46 @@ class MemoryNode:
             return {"target": uri, "kind": "service", "nodes": [], "status": 200, "reason": "OK"}
         return {"target": uri, "kind": "local", "nodes": [], "status": 404, "reason": "Not Found"}
 
+    async def why(self, uri: str) -> JsonObject:
+        return {
+            "target": uri,
+            "uri": f"sip:{uri}@here",
+            "kind": "none",
+            "reading": "nothing that can be called from here",
+            "proof": None,
+            "lookups": [],
+            "pins": [],
+            "nodes": [],
+            "devices": None,
+            "status": 404,
+            "reason": "nobody has this name or number",
+            "seconds": 0.001,
+        }
+
+    async def dht(self) -> JsonObject:
+        return {"contacts": 3, "lookups": {"Found": 2}}
+
+    async def pins(self) -> list[JsonObject]:
+        return self.pin_desk.all()
+
+    async def pin_accept(self, name: str, key: str | None = None) -> JsonObject:
+        return self.pin_desk.accept(name, key)
+
+    async def pin_forget(self, name: str) -> JsonObject:
+        return self.pin_desk.forget(name)
+
+    async def domains(self) -> list[JsonObject]:
+        return self.domain_desk.all()
+
+    async def domain_add(self, name: str) -> JsonObject:
+        return await self.domain_desk.add(name)
+
+    async def domain_remove(self, name: str) -> JsonObject:
+        return await self.domain_desk.remove(name)
+
+    async def domain_verify(self, name: str) -> JsonObject:
+        return await self.domain_desk.verify(name)
+
     async def users_list(self) -> list[JsonObject]:
         return [
             {

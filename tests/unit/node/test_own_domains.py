@@ -53,10 +53,11 @@ class World:
     def __init__(self, *, sip_port: int = 5060, addresses: Sequence[str] = (HERE,)) -> None:
         self.dns = Dns()
         self.told: list[frozenset[str]] = []
+        self.names = [DOMAIN]
         own = [Endpoint(address, 7060) for address in addresses]
-        identify = careful(self._nobody, ME, lambda: own, Hello(domains=(DOMAIN,)))
+        identify = careful(self._nobody, ME, lambda: own, lambda: Hello(domains=(DOMAIN,)))
         self.domains = OwnDomains(
-            [DOMAIN],
+            lambda: self.names,
             node=ME,
             proof=DomainProof(
                 identify=identify, clock=LoopClock(asyncio.get_running_loop()), resolver=self.dns
@@ -154,6 +155,29 @@ async def test_one_silence_changes_nothing_and_two_do() -> None:
     assert world.told == [frozenset({DOMAIN}), frozenset(), frozenset({DOMAIN})]
 
 
+@in_virtual_time
+async def test_a_domain_that_was_added_is_looked_at_soon_and_one_that_went_is_forgotten() -> None:
+    world = World()
+    world.dns.txt[TXT], world.dns.hosts[DOMAIN] = [ME.text], [HERE]
+    world.names = []
+    looking = asyncio.create_task(world.domains.run())
+    await asyncio.sleep(1)
+    assert world.told == []
+    world.names = [DOMAIN, "other.example"]
+    world.domains.look_soon()
+    await asyncio.sleep(1)
+    assert world.told == [frozenset({DOMAIN})]
+    assert world.domains.is_proven(DOMAIN)
+    assert world.domains.lack(DOMAIN) == ""
+    assert "_ringmesh.other.example" in world.domains.lack("other.example")
+    world.names = []
+    world.domains.look_soon()
+    await asyncio.sleep(1)
+    assert world.told == [frozenset({DOMAIN}), frozenset()]
+    assert world.domains.lack("other.example") == ""
+    looking.cancel()
+
+
 async def test_strangers_dns_leads_into_no_network_of_ours() -> None:
     """Private addresses in DNS are dialled only by a node that has one in that network."""
     dialled: list[Endpoint] = []
@@ -162,7 +186,7 @@ async def test_strangers_dns_leads_into_no_network_of_ours() -> None:
         dialled.extend(endpoints)
         return None
 
-    find = careful(identify, ME, lambda: [Endpoint(HERE, 7060)], Hello())
+    find = careful(identify, ME, lambda: [Endpoint(HERE, 7060)], Hello)
     private = [Endpoint("10.0.0.1", 7060), Endpoint("127.0.0.1", 7060), Endpoint("::1", 7060)]
     assert await find(private) is None
     assert dialled == []

@@ -1,0 +1,122 @@
+"""What steps of a lookup amount to, in a sentence each."""
+
+from dht.finder import Found, Inconclusive, LookupResult
+from dht.record import Kind, Record
+from federation.domain_proof import keys_in_texts
+from federation.model.identity import NodeId, PublicKey
+from node.accounts.account import AccountKind
+from node.routing import (
+    DomainTarget,
+    KeyTarget,
+    LocalTarget,
+    Located,
+    NumberTarget,
+    Refusal,
+    ServiceTarget,
+    Target,
+)
+from node.storage.pins import Pin
+from node.watched import DnsNote, LookupNote, WatchedDns
+
+
+def kind_of(target: Target) -> str:
+    """One word for a target."""
+    match target:
+        case ServiceTarget():
+            return "service"
+        case LocalTarget():
+            return "local"
+        case NumberTarget():
+            return "number"
+        case KeyTarget():
+            return "key"
+        case DomainTarget():
+            return "domain"
+        case Refusal():
+            return "none"
+
+
+def reading_of(target: Target) -> str:
+    """How a target was understood, for people."""
+    match target:
+        case ServiceTarget(name):
+            return f"a service of this node: {name}"
+        case LocalTarget(account, extension):
+            who = "a trunk" if account.kind is AccountKind.TRUNK else "a user"
+            behind = f", extension {extension} behind it" if extension else ""
+            return f"{who} of this node: {account.login}{behind}"
+        case NumberTarget(number, extension):
+            behind = f", extension {extension} behind it" if extension else ""
+            return f"a number of the network: {number.spoken}{behind}"
+        case KeyTarget(node, user):
+            return f"user {user} at the node whose key the name holds: {node.text}"
+        case DomainTarget(domain, user):
+            return f"user {user} at the domain {domain}, which has to be proven"
+        case Refusal():
+            return "nothing that can be called from here"
+
+
+def result_word(result: LookupResult | None) -> str:
+    """How a lookup ended; `None` is one that the time did not suffice for."""
+    if result is None:
+        return "cut off"
+    if isinstance(result, Found):
+        return "found"
+    return "inconclusive" if isinstance(result, Inconclusive) else "not found"
+
+
+def record_verdict(record: Record, note: LookupNote) -> str:
+    """Who signed a record, and for a number whether it is the owner's."""
+    signer = "its owner" if record.publisher == record.owner else "the node its owner delegated to"
+    signed = f"signed by {signer}"
+    if record.is_tombstone:
+        return f"{signed}: withdrawn"
+    if record.kind is not Kind.NUMBER:
+        return signed
+    if isinstance(note.result, Found) and record in note.result.records:
+        return f"{signed}; the number follows from the owner's key"
+    if isinstance(note.result, Inconclusive):
+        return f"{signed}; whether the number follows from the key was not checked in time"
+    return f"{signed}, but the number does not follow from the owner's key: refused"
+
+
+def proof_verdict(domain: str, found: NodeId | None, texts: DnsNote | None, dns: WatchedDns) -> str:
+    """One sentence on why a domain is proven, or why not."""
+    keys = keys_in_texts(texts.answers or ()) if texts is not None else set()
+    if found is not None:
+        if keys:
+            return "proven by the TXT record"
+        return "proven: the node that DNS leads to has this key and claims the name"
+    if len(keys) > 1:
+        return "not proven: the TXT records name two different keys"
+    if any(note.answers is None for note in dns.notes):
+        return "not proven: DNS did not answer everything in time"
+    if texts is not None and texts.answers:
+        return "not proven: the TXT record holds no node key"
+    if not dns.dials:
+        return "not proven: DNS has no TXT record with a node key, and leads to no address"
+    dial = dns.dials[-1]
+    if not dial.dialled and dial.found is None:
+        return "not proven: DNS leads only to addresses that are not dialled from here"
+    if dial.found is None:
+        return "not proven: no TXT record, and no node answers where DNS leads"
+    return f"not proven: the node where DNS leads does not claim {domain}"
+
+
+def way_to(located: Located, linked: bool) -> str:
+    """Where a call goes; `linked`: whether a link to the first node is up."""
+    first, more = located.attempts[0], len(located.attempts) - 1
+    then = f", then {more} more" if more else ""
+    how = "over the link that is up" if linked else "after a link to it is made"
+    return f"the call goes to node {first.node.text[:16]}…{then}, {how}"
+
+
+def pin_verdict(pin: Pin, found: PublicKey | None) -> str:
+    """What a pin means for the key that was found; `None`: none was."""
+    if found is None:
+        return "pinned, and no key was found for it now"
+    if pin.key is None:
+        return "several keys were found and none is believed; see ringmesh pin list"
+    if found != pin.key:
+        return f"another key than before, refused: {found.text}"
+    return "the same key as before"
