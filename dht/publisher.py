@@ -24,6 +24,7 @@ from dht.record import (
     Route,
     RoutePayload,
     check_label,
+    record_key,
 )
 from federation.delegation import Delegation
 from federation.model.address import Endpoint
@@ -86,6 +87,21 @@ class Issuer:
         self.newest = newest
         "When the latest record was issued, ms since 1970; to be kept over restarts."
         self._key, self._network = key, network
+
+    @property
+    def node(self) -> NodeId:
+        """Who publishes."""
+        return self._key.id
+
+    def key_of(self, publication: Publication) -> bytes:
+        """Under which key the records of a publication are kept."""
+        account = publication.account
+        owner: PublicKey = self._key.id if account is None else account.id
+        return record_key(publication.kind, owner, publication.label, self._network)
+
+    def catch_up(self, newest: int) -> None:
+        """A record of ours was issued then (ms since 1970): later ones are newer."""
+        self.newest = max(self.newest, newest)
 
     def issue(
         self, publication: Publication, endpoints: tuple[Endpoint, ...], *, now: UnixTime
@@ -156,6 +172,8 @@ class Item:
     rounds: int = 0
     holders: int = 0
     "Nodes, this one left out, that took the record in the last round."
+    is_recalled: bool = False
+    "The network was asked what it holds of this from before our memory begins."
     is_changed: bool = False
     "Something changed during the round that is under way."
 

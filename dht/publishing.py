@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
-from dht.finder import Finder, Found
+from dht.finder import Finder
 from dht.lookup import SMALL_NETWORK
 from dht.messages import NEWER_HELD, QUEUED, STORED, ContactEntry, Store, Stored
 from dht.overlay import Overlay
@@ -65,6 +65,11 @@ class Publishing:
         "How near our twentieth neighbour was when the network's size was last looked at."
         self._was_alone = False
         "A round was made with so few contacts that it went to them, and not to the regions."
+        self._remembers = issuer.newest > 0
+        "We know when we last issued a record, from before this start or from the network."
+        self._has_forgotten = False
+        "The network holds records of ours that we know nothing of."
+        self._recalling = asyncio.Lock()
         self._waiting: dict[Name, list[asyncio.Future[bool]]] = {}
 
     def publish(self, publication: Publication) -> None:
@@ -174,12 +179,15 @@ class Publishing:
 
     async def _offer_to(self, contact: Contact) -> None:
         for item in self._publisher:
+            await self._recall(item)
             record = item.record
             if record is None or contact.id not in self._table:
                 continue
             if self._lies_in_region(contact, record):
                 code = await self._store_at(record, contact.id, contact.endpoint)
                 item.holders += code in KEPT and item.record is record
+                if code == NEWER_HELD and item.record is record:
+                    await self._catch_up(item, record)
                 await asyncio.sleep(OFFER_PAUSE_S)
 
     async def repair(self, record: Record, entry: ContactEntry) -> None:
@@ -199,6 +207,7 @@ class Publishing:
     async def _round(self, item: Item) -> None:
         holders = asked = 0
         try:
+            await self._recall(item)
             record = self._fresh(item)
             if record is not None:
                 item.record = record
@@ -254,15 +263,49 @@ class Publishing:
             return None
         return reply.answer.code
 
+    async def _recall(self, item: Item) -> None:
+        """After a loss of state, learn what the network holds of ours before it is given more.
+
+        The address record, renewed every hour, tells whether there was an earlier life; only then
+        is every other name looked up too. Those of accounts that are no more cannot be: nobody
+        can ask for names it does not know, and they end with their ttl.
+        """
+        if not len(self._table):
+            return
+        async with self._recalling:
+            if not self._remembers:
+                known = self._issuer.newest
+                newest = await self._newest_held(Publication(kind=Kind.ADDRESS))
+                self._remembers = True
+                self._has_forgotten = newest > known
+                self._issuer.catch_up(newest)
+                if self._has_forgotten:
+                    log.warning("state_was_lost", newest_issued=newest)
+        if self._has_forgotten and not item.is_recalled:
+            item.is_recalled = True
+            newest = await self._newest_held(item.publication)
+            self._issuer.catch_up(newest)
+            if item.record is not None and newest > item.record.issued:
+                self._publisher.hurry(item, now=self._clock.monotonic())
+                self._wake.set()
+
+    async def _newest_held(self, publication: Publication) -> int:
+        """When the newest record of ours that is held under a name was issued; 0: none is."""
+        search = await self._finder.explore(publication.kind, self._issuer.key_of(publication))
+        held = (record for outcome in search.outcomes for record in outcome.records)
+        return max((r.issued for r in held if r.publisher == self._issuer.node), default=0)
+
     async def _catch_up(self, item: Item, record: Record) -> None:
-        """Somebody holds a newer record of ours, from before our state or clock was lost."""
-        result = await self._finder.find(record.kind, record.key)
-        held = result.records if isinstance(result, Found) else ()
-        newest = max((r.issued for r in held if r.publisher == record.publisher), default=0)
-        if newest >= record.issued and newest > self._issuer.newest - 1:
+        """Somebody says that it holds a newer record of ours: from before state or clock was lost.
+
+        Only what it shows counts, so nobody can make us publish again and again.
+        """
+        newest = await self._newest_held(item.publication)
+        if newest > record.issued and item.record is record:
             log.warning("issued_behind", kind=Kind(record.kind).name, label=record.label)
-            self._issuer.newest = max(self._issuer.newest, newest)
-            item.is_changed = True
+            self._issuer.catch_up(newest)
+            self._publisher.hurry(item, now=self._clock.monotonic())
+            self._wake.set()
 
     async def _claim_again(self, record: Record) -> None:
         """Storers that queued the claim have had time to verify it."""
