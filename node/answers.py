@@ -93,6 +93,7 @@ class Answers:
             "ports": [
                 ["sip", "udp", self.config.sip_port, self.config.sip_port],
                 ["sip", "tcp", self.config.sip_port, self.config.sip_port],
+                ["sip-tls", "tcp", self.config.tls_port, self.config.tls_port],
                 ["mesh", "udp", self.config.mesh_port, self.config.mesh_port],
                 ["media", "udp", media.first_port, media.last_port],
             ],

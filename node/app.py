@@ -27,6 +27,7 @@ from node.accounts.book import AccountBook
 from node.accounts.keeper import AccountKeeper
 from node.accounts.login import Reserved
 from node.addresses import listen_hosts, own_addresses, resolve_targets
+from node.certificates import Certificates, names_in_certificate
 from node.config import Config
 from node.desks import Desks
 from node.discovery import Discovery
@@ -109,6 +110,10 @@ class Node(Desks):
         assert self._failure is not None
         return await self._failure
 
+    def reload(self) -> None:
+        """Read again what may be changed while the node runs: certificates."""
+        self._certificates.look(again=True)
+
     # Start, part by part; each part is closed in the opposite order
 
     async def _start(self) -> None:
@@ -119,6 +124,7 @@ class Node(Desks):
             domains=config.domains,
             addresses=addresses,
             sip_port=config.sip_port,
+            tls_port=config.tls_port,
         )
         self.node_id = self._key.id
         self.started_at = self._clock.monotonic()
@@ -163,11 +169,17 @@ class Node(Desks):
 
     async def _open_sockets(self) -> None:
         hosts = listen_hosts(self._config.listen)
+        names = names_in_certificate(lambda: self.served_at)
+        self._certificates = Certificates(self._config.tls, self._state, names, self._clock)
+        self._certificates.open()
         self._transports = SipTransports(
-            on_data=self._on_sip, on_closed=self._on_flow_closed, clock=self._clock
+            on_data=self._on_sip,
+            on_closed=self._on_flow_closed,
+            clock=self._clock,
+            tls=self._certificates,
         )
         try:
-            await self._transports.start(hosts, self._config.sip_port)
+            await self._transports.start(hosts, self._config.sip_port, self._config.tls_port)
         except ListenError as error:
             if not error.is_in_use:
                 raise ConfigError(
@@ -317,6 +329,7 @@ class Node(Desks):
         )
         tasks = [asyncio.create_task(self._join()), asyncio.create_task(neighbours.follow())]
         tasks.append(asyncio.create_task(self._looks.run()))
+        tasks.append(asyncio.create_task(self._certificates.watch()))
         if self._config.mesh.mdns:
             tasks.append(asyncio.create_task(neighbours.discover()))
         try:

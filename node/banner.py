@@ -98,6 +98,7 @@ def port_list(config: Config) -> list[str]:
     media = f"{config.media.first_port}-{config.media.last_port}"
     return [
         f"{config.sip_port:<12} udp and tcp  phones (SIP)",
+        f"{config.tls_port:<12} tcp          phones (SIP over TLS)",
         f"{config.mesh_port:<12} udp          other nodes",
         f"{media:<12} udp          sound and video",
     ]

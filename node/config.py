@@ -59,9 +59,36 @@ class SipConfig(_Section, frozen=True, kw_only=True):
 
     port: int = 5060
     "Port, UDP and TCP, before `port_offset`. Phones assume 5060 where nothing else is said."
+    tls_port: int | None = None
+    "Port of SIP over TLS, before `port_offset`; unset: the one above `port`, as phones assume."
 
     def __post_init__(self) -> None:
         _require(0 < self.port < 65536, "sip.port", self.port, _PORT)
+        _require(
+            self.tls_port is None or 0 < self.tls_port < 65536, "sip.tls_port", self.tls_port, _PORT
+        )
+
+
+class TlsConfig(_Section, frozen=True, kw_only=True):
+    """What this node shows and believes where TLS is spoken."""
+
+    certificate: str | None = None
+    "PEM file with the certificate to show, issuers following; unset: the node makes its own."
+    key: str | None = None
+    "PEM file with the certificate's key, without a passphrase; unset: in `certificate`'s file."
+    authorities: str | None = None
+    "PEM file of those whose certificates are believed; unset: those of the system."
+
+    def __post_init__(self) -> None:
+        _require(
+            self.key is None or self.certificate is not None,
+            "tls.key",
+            self.key,
+            "set together with tls.certificate",
+        )
+        for name in ("certificate", "key", "authorities"):
+            path = getattr(self, name)
+            _require(path is None or bool(path.strip()), f"tls.{name}", path, "the path of a file")
 
 
 class MeshConfig(_Section, frozen=True, kw_only=True):
@@ -180,6 +207,7 @@ class Config(_Section, frozen=True, kw_only=True):
     media: MediaConfig = MediaConfig()
     dialling: DiallingConfig = DiallingConfig()
     dns: DnsConfig = DnsConfig()
+    tls: TlsConfig = TlsConfig()
     log: LogConfig = LogConfig()
 
     def __post_init__(self) -> None:
@@ -200,10 +228,20 @@ class Config(_Section, frozen=True, kw_only=True):
         )
         for domain in self.domains:
             check_domain(domain)
-        ports = self.sip_port, self.mesh_port
-        for key, port in zip(("sip.port", "mesh.port"), ports, strict=True):
-            _require(port < 65536, key, port - self.port_offset, "below 65536 with port_offset")
-        _require(len(set(ports)) == 2, "mesh.port", self.mesh.port, "another port than sip.port")
+        self._check_ports()
+
+    def _check_ports(self) -> None:
+        ports = {
+            "sip.port": self.sip_port,
+            "mesh.port": self.mesh_port,
+            "sip.tls_port": self.tls_port,
+        }
+        taken: dict[int, str] = {}
+        for key, port in ports.items():
+            found = port - self.port_offset
+            _require(port < 65536, key, found, "below 65536 with port_offset")
+            other = taken.setdefault(port, key)
+            _require(other == key, key, found, f"another port than {other}")
 
     def _check_network(self) -> None:
         try:
@@ -225,6 +263,12 @@ class Config(_Section, frozen=True, kw_only=True):
     def sip_port(self) -> int:
         """The SIP port to bind, offset included."""
         return self.sip.port + self.port_offset
+
+    @property
+    def tls_port(self) -> int:
+        """The port of SIP over TLS to bind, offset included."""
+        port = self.sip.port + 1 if self.sip.tls_port is None else self.sip.tls_port
+        return port + self.port_offset
 
     @property
     def mesh_port(self) -> int:

@@ -31,7 +31,7 @@ class NodeControl(Protocol):
 
         `ready` bool; `node_id`, `key_name`, `network`, `server` texts; `version` text; `domains`,
         `addresses` (`IP:PORT` of the mesh socket) lists of texts; `ports` list of
-        [`sip` or `mesh` or `media`, `udp` or `tcp`, first, last]; `peers`, `accounts`,
+        [`sip`, `sip-tls`, `mesh` or `media`, `udp` or `tcp`, first, last]; `peers`, `accounts`,
         `registrations`, `calls` counts; `relay` object (`workers` list, `ports_free` count);
         `uptime` seconds.
         """

@@ -4,16 +4,24 @@ from collections.abc import Iterable
 
 from federation.model.address import AddressError, parse_ip
 from federation.model.identity import NodeId
+from node.sip.flow import DEFAULT_TLS_PORT, TransportName
 
 
 class OwnNames:
     """Decides whether a host and port of a SIP URI mean this node."""
 
     def __init__(
-        self, node: NodeId, *, domains: Iterable[str], addresses: Iterable[str], sip_port: int
+        self,
+        node: NodeId,
+        *,
+        domains: Iterable[str],
+        addresses: Iterable[str],
+        sip_port: int,
+        tls_port: int = DEFAULT_TLS_PORT,
     ) -> None:
         self.key_name = node.key_name
         self.sip_port = sip_port
+        self.tls_port = tls_port
         self.set_domains(domains)
         self._addresses: set[str] = set()
         self.set_addresses(addresses)
@@ -37,13 +45,17 @@ class OwnNames:
         return host.lower().rstrip(".") in self._names
 
     def is_own_address(self, host: str, port: int | None) -> bool:
-        """Whether `host` is an address of this node, and `port` its SIP port or left out."""
-        if port is not None and port != self.sip_port:
+        """Whether `host` is an address of this node, and `port` a SIP port of it or left out."""
+        if port is not None and port not in (self.sip_port, self.tls_port):
             return False
         try:
             return str(parse_ip(host.strip("[]"))) in self._addresses
         except AddressError:
             return False
+
+    def port_of(self, transport: TransportName) -> int:
+        """Where this node listens for a transport: for Via and Record-Route."""
+        return self.tls_port if transport == "TLS" else self.sip_port
 
     def is_own(self, host: str, port: int | None) -> bool:
         """Whether a URI's host and port mean this node."""

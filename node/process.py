@@ -5,6 +5,7 @@ backwards at the end. What goes wrong on the way leaves nothing half-started.
 """
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -52,6 +53,9 @@ class RunnableNode(NodeControl, Protocol):
     async def failed(self) -> str:
         """Return, with a sentence, only if the node cannot go on."""
 
+    def reload(self) -> None:
+        """Read again what may be changed while it runs (SIGHUP)."""
+
     def served(self) -> JsonObject:
         """`node.sheet.ServedAt.as_json` of this node, for commands while it is stopped."""
 
@@ -86,6 +90,7 @@ async def run(
             await _stop(node, api)
             return 0
         try:
+            stopping.on_reload = node.reload
             await _greet(node, config, state, voice)
             trouble = asyncio.ensure_future(node.failed())
             failed = await _unless(trouble, stopping.asked)
@@ -145,10 +150,16 @@ async def _unless(work: "asyncio.Future[Any]", asked: asyncio.Event) -> bool:
 
 
 class _Stop:
-    """Turns SIGINT and SIGTERM into an event while the block lasts."""
+    """Turns SIGINT and SIGTERM into an event while the block lasts, and SIGHUP into a reload.
+
+    The kernel sends SIGHUP as well when the terminal is closed; the node stops then.
+    """
 
     def __init__(self, on_begin: Callable[[], None], at_once: Callable[[], None]) -> None:
         self.asked = asyncio.Event()
+        self.on_reload: Callable[[], None] = _nothing
+        "What SIGHUP does; nothing until the node has started."
+        self._had_terminal = _has_terminal()
         self._on_begin = on_begin
         self._at_once = at_once
         self._begun = False
@@ -169,10 +180,31 @@ class _Stop:
             self._at_once()
         self.begin()
 
+    def _hung_up(self) -> None:
+        if self._had_terminal and not _has_terminal():
+            self._signalled()
+        else:
+            self.on_reload()
+
     def __enter__(self) -> None:
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, self._signalled)
+            loop.add_signal_handler(number, self._signalled)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
 
     def __exit__(self, *_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().remove_signal_handler(number)
+
+
+def _has_terminal() -> bool:
+    """Whether this process belongs to a terminal that is still there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _nothing() -> None:
+    """What SIGHUP does until the node has started."""

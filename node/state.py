@@ -4,6 +4,7 @@ node.key      the node key, made at first start (losing it means being another n
 overlay       the solution of the overlay id's puzzle, for one key and network
 ringmesh.db   accounts, registrations, dialogs, pins
 peers         nodes met before
+tls.pem       the certificate the node made for itself, with its key
 last-run      what was last told to people (server, domains), for commands while stopped
 api.sock      where the command line reaches the running node
 lock          held while a node, or a command that writes, uses the folder; holds a pid
@@ -112,6 +113,11 @@ class StateFolder:
         return self.path / "peers"
 
     @property
+    def certificate(self) -> Path:
+        """The certificate the node made for itself, and its key, as PEM."""
+        return self.path / "tls.pem"
+
+    @property
     def socket(self) -> Path:
         """Where the running node listens for its command line."""
         return self.path / "api.sock"
@@ -174,6 +180,22 @@ class StateFolder:
             key=key.id.text, network=network.name, bits=network.puzzle_bits, nonce=_b32(nonce)
         )
         self._write(self.path / "overlay", msgspec.json.encode(solution))
+
+    def own_certificate(self) -> bytes | None:
+        """What `keep_own_certificate` was given; `None` if never.
+
+        Raises:
+            StateError: the file cannot be read.
+        """
+        return self._read(self.certificate)
+
+    def keep_own_certificate(self, pem: bytes) -> None:
+        """Keep the node's own certificate and key.
+
+        Raises:
+            StateError: the file cannot be written.
+        """
+        self._write(self.certificate, pem)
 
     def last_run(self) -> dict[str, Any]:
         """What `keep_last_run` was given; empty if never.

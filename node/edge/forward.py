@@ -138,7 +138,8 @@ class Forwarder:
             case PhoneSide(flow=flow):
                 host = _bracketed(flow.local.host)
                 return (
-                    f"SIP/2.0/{flow.transport} {host}:{self._names.sip_port};rport;branch={branch}"
+                    f"SIP/2.0/{flow.transport} {host}:{self._names.port_of(flow.transport)}"
+                    f";rport;branch={branch}"
                 )
             case ServiceSide():
                 return f"SIP/2.0/UDP {self._node.key_name};branch={branch}"
@@ -149,7 +150,7 @@ class Forwarder:
 
     def own_uri(self, flow: Flow) -> str:
         """The host and port by which the far end of `flow` reaches this node."""
-        return f"{_bracketed(flow.local.host)}:{self._names.sip_port}"
+        return f"{_bracketed(flow.local.host)}:{self._names.port_of(flow.transport)}"
 
     def backward(self, response: Response, request: Request) -> Response:
         """A response as the sender of `request` must see it: its own Vias, From and To.

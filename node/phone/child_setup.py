@@ -51,19 +51,34 @@ def _without_discards(config: Any) -> Any:
 
 
 def open_transports(endpoint: Any, ip: str, wanted: int) -> int:
-    """UDP and TCP on one port, since requests above 1300 octets switch (RFC 3261 18.1.1)."""
+    """UDP and TCP on one port, since requests above 1300 octets switch (RFC 3261 18.1.1).
+
+    TLS is on the port above, with no certificate to show; a server's is not checked.
+    """
     for _ in range(_SAME_PORT_TRIES):
         config = pj.TransportConfig()
         config.boundAddress, config.port = ip, wanted
         udp = endpoint.transportCreate(pj.PJSIP_TRANSPORT_UDP, config)
         config.port = int(endpoint.transportGetInfo(udp).localName.rpartition(":")[2])
+        tcp = None
         try:
-            endpoint.transportCreate(pj.PJSIP_TRANSPORT_TCP, config)
+            tcp = endpoint.transportCreate(pj.PJSIP_TRANSPORT_TCP, config)
+            endpoint.transportCreate(pj.PJSIP_TRANSPORT_TLS, _above(ip, config.port))
         except pj.Error:
-            endpoint.transportClose(udp)
+            for opened in (udp, tcp):
+                if opened is not None:
+                    endpoint.transportClose(opened)
             continue
         return int(config.port)
-    raise Refused(f"no SIP port is free for both UDP and TCP on {ip}")
+    raise Refused(f"no SIP port is free for UDP and TCP, and the next for TLS, on {ip}")
+
+
+def _above(ip: str, port: int) -> Any:
+    config = pj.TransportConfig()
+    config.boundAddress, config.port = ip, port + 1
+    config.tlsConfig.method = pj.PJSIP_TLSV1_2_METHOD
+    config.tlsConfig.verifyServer = False
+    return config
 
 
 def choose_codecs(endpoint: Any, wanted: list[str]) -> None:

@@ -37,7 +37,7 @@ RTP_FIRST, RTP_LAST = 20000, 31999
 MOST_EVENTS = 4096
 "Events that are kept for reading."
 
-Transport = Literal["udp", "tcp"]
+Transport = Literal["udp", "tcp", "tls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Phone:
 
         Args:
             local_ip: IPv4 address that SIP and RTP are bound to; the wheel has no IPv6.
-            sip_port: for UDP and TCP alike; 0: any.
+            sip_port: for UDP and TCP alike, the next one for TLS; 0: any.
             name: user part of `uri`.
             codecs: PCMU, PCMA, G722, GSM, iLBC, speex, L16, in order of preference.
             policy: what to do with incoming calls; nothing by default (`Manual`).
@@ -180,6 +180,7 @@ class Phone:
     ) -> int:
         """Register with `server` (`host` or `host:port`), through which all calls then go.
 
+        Over TLS the server's certificate is not checked.
         Returns the seconds granted. With `retry` the phone tries again by itself after that many
         seconds whenever a later refresh fails.
 

@@ -8,6 +8,8 @@ from federation.model.address import Endpoint
 TransportName = Literal["UDP", "TCP", "TLS"]
 DEFAULT_PORT = 5060
 "The SIP port where none is named (RFC 3261 section 19.1.2)."
+DEFAULT_TLS_PORT = 5061
+"The same over TLS."
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,8 @@ class Flow:
     remote: Endpoint
     id: int = 0
     "Serial of the connection. 0: UDP, or on a stream any open one to `remote`, else a new one."
+    name: str = ""
+    "TLS: the domain or IP address that the other end's certificate proves; empty: none was asked."
 
     @property
     def reliable(self) -> bool:

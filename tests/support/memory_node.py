@@ -41,6 +41,9 @@ class MemoryNode:
         assert self.trouble is not None
         return await self.trouble
 
+    def reload(self) -> None:
+        self.events.append("reload")
+
     def served(self) -> JsonObject:
         return SERVED.as_json()
 
@@ -57,6 +60,7 @@ class MemoryNode:
             "registrations": 0,
             "calls": len(self.live_calls),
             "relay": {"workers": [], "ports_free": 10},
+            "reloads": self.events.count("reload"),
         }
 
     async def peers(self) -> list[JsonObject]:

@@ -30,12 +30,14 @@ class TcpLimits:
     "Written but not yet taken by the other end; with more the connection is aborted."
     unread_seconds: float = 30.0
     "How long the other end may take nothing while something waits for it."
+    handshake_seconds: float = 10.0
+    "TLS: from accepting a connection to the end of its handshake."
     first_message_seconds: float = 30.0
     "From accepting a connection to its first whole message."
     idle_seconds: float = 3_900.0
     "Without any byte; longer than the longest registration over TCP (3,600 s)."
     connect_seconds: float = 5.0
-    "For an outgoing connection to be there."
+    "For an outgoing connection to be there, TLS handshake included."
     queued_messages: int = 64
     "Waiting for an outgoing connection; a further one is dropped, and the flow reported closed."
 
@@ -55,6 +57,9 @@ class ConnectionOwner(Protocol):
     def take_up(self, connection: "TcpConnection", remote: Endpoint, local_ip: str) -> Flow | None:
         """Register a new connection; `None` if it cannot stay."""
 
+    def usable(self, flow: Flow) -> None:
+        """Messages may be sent on this connection from now on."""
+
     def lost(self, connection: "TcpConnection", flow: Flow) -> None:
         """Forget a closed connection."""
 
@@ -62,7 +67,7 @@ class ConnectionOwner(Protocol):
 class TcpConnection(asyncio.Protocol):
     """One connection. Its owner is the `SipTcp` that made it."""
 
-    def __init__(self, owner: ConnectionOwner, *, accepted: bool) -> None:
+    def __init__(self, owner: ConnectionOwner, *, accepted: bool, name: str = "") -> None:
         self._owner = owner
         self._framer = StreamFramer()
         self._transport: asyncio.Transport | None = None
@@ -70,6 +75,10 @@ class TcpConnection(asyncio.Protocol):
         self._since = self._heard = owner.now()
         self._is_quiet = True
         self.accepted = accepted
+        self.name = name
+        "What the other end's certificate must prove; see `Flow.name`."
+        self.is_usable = False
+        "Messages may be sent; set once."
         self.flow: Flow | None = None
         "Set while connected."
 
@@ -89,8 +98,18 @@ class TcpConnection(asyncio.Protocol):
             transport.abort()
             return
         transport.set_write_buffer_limits(high=0)
+        self._connected(self.flow)
+
+    def _connected(self, flow: Flow) -> None:
+        """The connection is there and may stay."""
+        self.is_usable = True
+        self._owner.usable(flow)
 
     def data_received(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
         """Frame what came and pass whole messages on."""
         flow = self.flow
         if flow is None:
@@ -127,9 +146,13 @@ class TcpConnection(asyncio.Protocol):
             self._owner.lost(self, flow)
 
     def send(self, data: bytes) -> None:
+        """Send a message."""
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
         """Write, or abort a connection that does not read."""
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if transport is None or self._is_closing:
             return
         transport.write(data)
         if transport.get_write_buffer_size() > self._owner.limits.unread_bytes:
@@ -161,6 +184,10 @@ class TcpConnection(asyncio.Protocol):
         too_quiet = never_spoke and now - self._since > limits.first_message_seconds
         if too_quiet or now - self._heard > limits.idle_seconds:
             self.close()
+
+    @property
+    def _is_closing(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
 
     @property
     def _host(self) -> str:

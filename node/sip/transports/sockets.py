@@ -3,17 +3,19 @@
 import asyncio
 import errno
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
 from federation.model.address import Endpoint
 from federation.model.clocks import Clock
-from node.sip.flow import Flow, TransportName
+from node.sip.flow import DEFAULT_PORT, DEFAULT_TLS_PORT, Flow, TransportName
 from node.sip.transports.connection import TcpLimits
 from node.sip.transports.local_address import WILDCARDS, RouteProbe
 from node.sip.transports.noise import NoiseLog
 from node.sip.transports.tcp import SipTcp
+from node.sip.transports.tls import SipTls
+from node.sip.transports.tls_connection import TlsContexts
 from node.sip.transports.udp import SipUdp
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - a phone may come from anywhere
@@ -22,7 +24,7 @@ _PORT_TRIES = 20
 "How often the system is asked for a port that is free on all sockets, where 0 was asked for."
 _NO_SUCH_FAMILY = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 
-S = TypeVar("S", SipUdp, SipTcp)
+S = TypeVar("S", SipUdp, SipTcp, SipTls)
 
 
 class ListenError(OSError):
@@ -41,7 +43,7 @@ class ListenError(OSError):
 
 
 class SipTransports:
-    """UDP and TCP on one port, on each address listened on.
+    """UDP and TCP on one port, and TLS on another, on each address listened on.
 
     `on_data(data, flow)` gets each datagram or framed message that may be SIP. `on_closed(flow)`
     hears, outside of `send`, of each connection that ended, each that could not be made, and each
@@ -55,20 +57,29 @@ class SipTransports:
         on_closed: Callable[[Flow], None],
         clock: Clock,
         limits: TcpLimits | None = None,
+        tls: TlsContexts | None = None,
     ) -> None:
         self._on_data = on_data
         self._on_closed = on_closed
         self._clock = clock
         self._limits = limits
+        self._contexts = tls
         self._log = structlog.get_logger("sip")
         self._probe = RouteProbe(clock)
         self._noise = NoiseLog(clock)
         self._udp: list[SipUdp] = []
         self._tcp: list[SipTcp] = []
+        self._tls: list[SipTls] = []
 
-    async def start(self, hosts: Sequence[str] = EVERYWHERE, port: int = 5060) -> None:
-        """Listen on these addresses, all with one port; 0 lets the system choose one.
+    async def start(
+        self,
+        hosts: Sequence[str] = EVERYWHERE,
+        port: int = DEFAULT_PORT,
+        tls_port: int = DEFAULT_TLS_PORT,
+    ) -> None:
+        """Listen on these addresses, all with the same ports; 0 lets the system choose one.
 
+        TLS is spoken where contexts were given.
         A wildcard of a family this machine lacks is left out as long as another address remains.
 
         Raises:
@@ -76,39 +87,44 @@ class SipTransports:
         """
         for attempt in range(_PORT_TRIES):
             try:
-                self._bind(hosts, port)
+                self._bind(hosts, port, tls_port)
                 break
             except ListenError as error:
-                if port != 0 or not error.is_in_use or attempt == _PORT_TRIES - 1:
+                if 0 not in (port, tls_port) or not error.is_in_use or attempt == _PORT_TRIES - 1:
                     raise
         for udp in self._udp:
             udp.start()
-        for tcp in self._tcp:
-            await tcp.start()
+        for stream in (*self._tcp, *self._tls):
+            await stream.start()
 
     async def close(self) -> None:
         """Close every socket and connection; idempotent."""
         for udp in self._udp:
             udp.close()
-        for tcp in self._tcp:
-            await tcp.close()
-        self._udp, self._tcp = [], []
+        for stream in (*self._tcp, *self._tls):
+            await stream.close()
+        self._udp, self._tcp, self._tls = [], [], []
 
     @property
     def listening(self) -> tuple[tuple[TransportName, Endpoint], ...]:
         """What is bound, wildcards as such."""
         udp: list[tuple[TransportName, Endpoint]] = [("UDP", u.local) for u in self._udp]
-        return (*udp, *(("TCP", t.local) for t in self._tcp))
+        return (*udp, *((s.transport, s.local) for s in (*self._tcp, *self._tls)))
 
     @property
     def port(self) -> int:
-        """The one port of all sockets; 0 before `start`."""
+        """The one port of UDP and TCP; 0 before `start`."""
         return self._udp[0].local.port if self._udp else 0
 
     @property
+    def tls_port(self) -> int:
+        """The port of TLS; 0 before `start`, or without TLS."""
+        return self._tls[0].local.port if self._tls else 0
+
+    @property
     def connections(self) -> int:
-        """Open TCP connections, both directions."""
-        return sum(tcp.connections for tcp in self._tcp)
+        """Open TCP and TLS connections, both directions."""
+        return sum(stream.connections for stream in (*self._tcp, *self._tls))
 
     def complain(self, flow: Flow, reason: str) -> None:
         """Log something unusable that came on this flow, a line a second and source at most."""
@@ -119,50 +135,69 @@ class SipTransports:
         udp = _facing(self._udp, remote_host)
         return udp.local_ip_facing(remote_host) if udp else self._probe.local_ip_facing(remote_host)
 
-    def flow_to(self, transport: TransportName, remote: Endpoint) -> Flow:
-        """The flow on which a request of ours goes to `remote`, over UDP or TCP.
+    def flow_to(self, transport: TransportName, remote: Endpoint, name: str = "") -> Flow:
+        """The flow on which a request of ours goes to `remote`.
 
-        Nothing is connected yet. Where no socket fits, sending on it is reported to `on_closed`.
+        `name`, for TLS, is the domain or IP address that the certificate there must prove (RFC
+        5922); a connection that proved it is used again. Nothing is connected yet. Where no socket
+        fits, or a name is lacking, sending on the flow is reported to `on_closed`.
         """
-        found: SipUdp | SipTcp | None = None
         if transport == "UDP":
-            found = _facing(self._udp, remote.host)
-        elif transport == "TCP":
-            found = _facing(self._tcp, remote.host)
-        if found is not None:
-            return found.flow_to(remote)
-        return Flow(transport, Endpoint(self.local_ip_facing(remote.host), self.port), remote)
+            udp = _facing(self._udp, remote.host)
+            if udp is not None:
+                return udp.flow_to(remote)
+        else:
+            stream = self._stream(transport, remote.host)
+            if stream is not None:
+                return stream.flow_to(remote, name)
+        port = self.port if transport != "TLS" else self.tls_port
+        local = Endpoint(self.local_ip_facing(remote.host), port)
+        return Flow(transport, local, remote, name=name)
 
     def send(self, data: bytes, flow: Flow) -> None:
         """Send one message on a flow. Never raises, never calls back before it returns."""
+        found: SipUdp | SipTcp | None
         if flow.transport == "UDP":
-            found: SipUdp | SipTcp | None = _facing(self._udp, flow.remote.host, flow.local.host)
-        elif flow.transport == "TCP":
-            found = _facing(self._tcp, flow.remote.host, flow.local.host)
+            found = _facing(self._udp, flow.remote.host, flow.local.host)
         else:
-            found = None
+            found = self._stream(flow.transport, flow.remote.host, flow.local.host)
         if found is not None:
             found.send(data, flow)
         elif self._udp:
             asyncio.get_running_loop().call_soon(self._on_closed, flow)
 
-    def _bind(self, hosts: Sequence[str], port: int) -> None:
+    def why_failed(self, flow: Flow) -> str:
+        """Why the last connection to the flow's far end could not be made; empty: none failed."""
+        stream = self._stream(flow.transport, flow.remote.host, flow.local.host)
+        return "" if stream is None else stream.why_failed(flow)
+
+    def _stream(
+        self, transport: TransportName, remote_host: str, local_host: str | None = None
+    ) -> SipTcp | None:
+        if transport == "TLS":
+            return _facing(self._tls, remote_host, local_host)
+        return _facing(self._tcp, remote_host, local_host) if transport == "TCP" else None
+
+    def _bind(self, hosts: Sequence[str], port: int, tls_port: int) -> None:
         """Bind everything or nothing."""
         try:
             for host in hosts:
-                self._bind_one(host, port or self.port, optional=len(hosts) > 1)
+                optional = len(hosts) > 1
+                self._bind_one(
+                    host, port or self.port, tls_port or self.tls_port, optional=optional
+                )
             if not self._udp:
                 listen = Endpoint(hosts[0] if hosts else "", port)
                 raise ListenError("UDP", listen, OSError(errno.EADDRNOTAVAIL, "no such address"))
         except ListenError:
             for udp in self._udp:
                 udp.close()
-            for tcp in self._tcp:
-                tcp.discard()
-            self._udp, self._tcp = [], []
+            for stream in (*self._tcp, *self._tls):
+                stream.discard()
+            self._udp, self._tcp, self._tls = [], [], []
             raise
 
-    def _bind_one(self, host: str, port: int, *, optional: bool) -> None:
+    def _bind_one(self, host: str, port: int, tls_port: int, *, optional: bool) -> None:
         listen = Endpoint(host, port)
         try:
             udp = SipUdp(
@@ -178,19 +213,25 @@ class SipTransports:
                 return
             raise ListenError("UDP", listen, error) from error
         self._udp.append(udp)
+        self._bind_streams(udp.local, tls_port)
+
+    def _bind_streams(self, listen: Endpoint, tls_port: int) -> None:
+        settings: dict[str, Any] = {
+            "on_data": self._on_data,
+            "on_closed": self._on_closed,
+            "probe": self._probe,
+            "noise": self._noise,
+            "clock": self._clock,
+            "limits": self._limits,
+        }
+        transport: TransportName = "TCP"
         try:
-            tcp = SipTcp(
-                udp.local,
-                on_data=self._on_data,
-                on_closed=self._on_closed,
-                probe=self._probe,
-                noise=self._noise,
-                clock=self._clock,
-                limits=self._limits,
-            )
+            self._tcp.append(SipTcp(listen, **settings))
+            if self._contexts is not None:
+                transport, listen = "TLS", Endpoint(listen.host, tls_port)
+                self._tls.append(SipTls(listen, self._contexts, **settings))
         except OSError as error:
-            raise ListenError("TCP", udp.local, error) from error
-        self._tcp.append(tcp)
+            raise ListenError(transport, listen, error) from error
 
 
 def _facing(sockets: Sequence[S], remote_host: str, local_host: str | None = None) -> S | None:

@@ -13,13 +13,18 @@ from dataclasses import dataclass
 
 from federation.model.address import Endpoint
 from federation.model.clocks import Clock, Monotonic
-from node.sip.flow import Flow
+from node.sip.flow import Flow, TransportName
 from node.sip.transports.connection import TcpConnection, TcpLimits
 from node.sip.transports.local_address import WILDCARDS, RouteProbe
 from node.sip.transports.noise import NoiseLog
 
 _BACKLOG = 512
 _SWEEP_INTERVAL = 1.0
+MAX_FAILURES = 256
+"Peers of whom it is remembered why they could not be reached; with more, all are forgotten."
+
+_Peer = tuple[Endpoint, str]
+"Whom a connection leads to: its far end, and what that end's certificate proves (TLS only)."
 
 
 class SipTcp:
@@ -29,6 +34,8 @@ class SipTcp:
     `send`, once for each connection that was there, and for each that could not be made (with the
     flow's id 0).
     """
+
+    transport: TransportName = "TCP"
 
     def __init__(
         self,
@@ -54,9 +61,10 @@ class SipTcp:
         self._probe = probe
         self._serial = 0
         self._connections: dict[int, TcpConnection] = {}
-        self._latest: dict[Endpoint, int] = {}
+        self._latest: dict[_Peer, int] = {}
         self._per_ip: Counter[str] = Counter()
-        self._dialling: dict[Endpoint, _Dialling] = {}
+        self._dialling: dict[_Peer, _Dialling] = {}
+        self._failures: dict[_Peer, str] = {}
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing = False
@@ -68,8 +76,12 @@ class SipTcp:
         """Begin to accept."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: TcpConnection(self, accepted=True), sock=self._socket, backlog=_BACKLOG
+            lambda: self._connection(accepted=True), sock=self._socket, backlog=_BACKLOG
         )
+
+    def _connection(self, *, accepted: bool, name: str = "") -> TcpConnection:
+        """A connection that is about to be there."""
+        return TcpConnection(self, accepted=accepted, name=name)
 
     def discard(self) -> None:
         """Give up a listener that was never started."""
@@ -107,35 +119,43 @@ class SipTcp:
             return self._probe.local_ip_facing(host)
         return self.local.host
 
-    def flow_to(self, remote: Endpoint) -> Flow:
-        """The newest open connection to `remote`, or the wish for one (id 0)."""
-        serial = self._latest.get(remote)
+    def flow_to(self, remote: Endpoint, name: str = "") -> Flow:
+        """The newest open connection to `remote`, or the wish for one (id 0).
+
+        `name` is what the other end's certificate must prove; connections that proved another
+        name, or none, are left alone.
+        """
+        serial = self._latest.get((remote, name))
         connection = None if serial is None else self._connections.get(serial)
         if connection is not None and connection.flow is not None:
             return connection.flow
         local = Endpoint(self.local_ip_facing(remote.host), self.local.port)
-        return Flow("TCP", local, remote)
+        return Flow(self.transport, local, remote, name=name)
 
     def send(self, data: bytes, flow: Flow) -> None:
         """Send on the flow's connection; for id 0 on any to that peer, made if there is none."""
-        serial = flow.id or self._latest.get(flow.remote, 0)
+        serial = flow.id or self._latest.get((flow.remote, flow.name), 0)
         connection = self._connections.get(serial)
         there = connection.flow if connection is not None else None
         if connection is not None and there is not None and there.remote == flow.remote:
             connection.send(data)
-        elif flow.id != 0:
+        elif flow.id != 0 or not self._may_dial(flow):
             self._report(flow)
         else:
             self._dial(data, flow)
 
+    def _may_dial(self, flow: Flow) -> bool:
+        """Whether a connection of ours to that peer is wanted at all."""
+        return True
+
     def _dial(self, data: bytes, flow: Flow) -> None:
-        dialling = self._dialling.get(flow.remote)
+        dialling = self._dialling.get((flow.remote, flow.name))
         if dialling is None:
             if self._closing or len(self._dialling) + self.connections >= self.limits.connections:
                 self._report(flow)
                 return
             task = asyncio.get_running_loop().create_task(self._connect(flow))
-            dialling = self._dialling[flow.remote] = _Dialling(task, [])
+            dialling = self._dialling[flow.remote, flow.name] = _Dialling(task, [])
         if len(dialling.queue) >= self.limits.queued_messages:
             self._report(flow)
         else:
@@ -143,29 +163,51 @@ class SipTcp:
 
     async def _connect(self, flow: Flow) -> None:
         """Make the connection, then send what has queued up meanwhile."""
-        loop = asyncio.get_running_loop()
-        local = None if self.local.host in WILDCARDS else (self.local.host, 0)
+        peer = flow.remote, flow.name
         try:
             async with asyncio.timeout(self.limits.connect_seconds):
-                _, connection = await loop.create_connection(
-                    lambda: TcpConnection(self, accepted=False),
-                    flow.remote.host,
-                    flow.remote.port,
-                    local_addr=local,
-                )
-        except (OSError, TimeoutError, ValueError, OverflowError):
-            self._dialling.pop(flow.remote, None)
+                connection = await self._reach(flow)
+        except (OSError, TimeoutError, ValueError, OverflowError) as error:
+            self._dialling.pop(peer, None)
+            self._failed(flow, error)
             self._on_closed(flow)
             return
         except asyncio.CancelledError:
-            self._dialling.pop(flow.remote, None)
+            self._dialling.pop(peer, None)
             raise
-        dialling = self._dialling.pop(flow.remote, None)
+        dialling = self._dialling.pop(peer, None)
         if connection.flow is None:
             self._on_closed(flow)
         elif dialling is not None:
             for data in dialling.queue:
                 connection.send(data)
+
+    async def _reach(self, flow: Flow) -> TcpConnection:
+        """A connection that messages may be sent on.
+
+        Raises:
+            OSError, ValueError, OverflowError: there is none to be had.
+        """
+        local = None if self.local.host in WILDCARDS else (self.local.host, 0)
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: self._connection(accepted=False, name=flow.name),
+            flow.remote.host,
+            flow.remote.port,
+            local_addr=local,
+        )
+        return connection
+
+    def _failed(self, flow: Flow, error: Exception) -> None:
+        """Remember and tell why a connection of ours could not be made."""
+        reason = _words(error, self.limits.connect_seconds)
+        if len(self._failures) >= MAX_FAILURES:
+            self._failures.clear()
+        self._failures[flow.remote, flow.name] = reason
+        self.noise.complain(flow.remote.host, f"{flow.transport} connection failed: {reason}")
+
+    def why_failed(self, flow: Flow) -> str:
+        """Why the last connection to that peer could not be made; empty: none failed of late."""
+        return self._failures.get((flow.remote, flow.name), "")
 
     def _report(self, flow: Flow) -> None:
         if not self._closing:
@@ -191,23 +233,28 @@ class SipTcp:
                 return None
             self._per_ip[remote.host] += 1
         self._serial += 1
-        flow = Flow("TCP", Endpoint(local_ip, self.local.port), remote, self._serial)
+        local = Endpoint(local_ip, self.local.port)
+        flow = Flow(self.transport, local, remote, self._serial, connection.name)
         self._connections[self._serial] = connection
-        self._latest[remote] = self._serial
         if self._sweeper is None:
             self._sweep_later()
         return flow
 
+    def usable(self, flow: Flow) -> None:
+        """Messages to that peer may go over this connection."""
+        self._latest[flow.remote, flow.name] = flow.id
+        self._failures.pop((flow.remote, flow.name), None)
+
     def lost(self, connection: TcpConnection, flow: Flow) -> None:
         """Forget a closed connection."""
         self._connections.pop(flow.id, None)
-        if self._latest.get(flow.remote) == flow.id:
-            del self._latest[flow.remote]
+        if self._latest.get((flow.remote, flow.name)) == flow.id:
+            del self._latest[flow.remote, flow.name]
         if connection.accepted:
             self._per_ip[flow.remote.host] -= 1
             if not self._per_ip[flow.remote.host]:
                 del self._per_ip[flow.remote.host]
-        if not self._closing:
+        if not self._closing and connection.is_usable:
             self._on_closed(flow)
 
     def _sweep_later(self) -> None:
@@ -229,6 +276,14 @@ class _Dialling:
 
     task: asyncio.Task[None]
     queue: list[bytes]
+
+
+def _words(error: Exception, seconds: float) -> str:
+    """What went wrong, for people."""
+    if isinstance(error, TimeoutError):
+        return f"no answer in {seconds:g} s"
+    strerror = getattr(error, "strerror", None)
+    return str(strerror or error or type(error).__name__)
 
 
 def _listening(listen: Endpoint) -> socket.socket:

@@ -11,6 +11,7 @@ from node.config import (
     MeshConfig,
     SettingError,
     SipConfig,
+    TlsConfig,
     split_target,
 )
 
@@ -19,13 +20,14 @@ def test_nothing_has_to_be_set() -> None:
     """The defaults are the ports and the network of the handbook."""
     config = Config()
     assert (config.network, config.sip_port, config.mesh_port) == ("main", 5060, 7060)
+    assert config.tls_port == 5061
     assert (config.media.first_port, config.media.last_port) == (10000, 19999)
     assert config.net.puzzle_bits == 13
 
 
 def test_the_offset_moves_listening_ports_and_not_the_media_range() -> None:
     config = Config(port_offset=280)
-    assert (config.sip_port, config.mesh_port) == (5340, 7340)
+    assert (config.sip_port, config.tls_port, config.mesh_port) == (5340, 5341, 7340)
     assert config.media == MediaConfig()
 
 
@@ -140,6 +142,39 @@ def test_a_media_range_holds_a_hundred_ports(first: int, last: int) -> None:
 def test_sip_and_mesh_need_ports_of_their_own() -> None:
     with pytest.raises(SettingError, match="another port"):
         Config(sip=SipConfig(port=7060))
+
+
+def test_tls_is_one_port_above_unless_it_is_told() -> None:
+    assert Config(sip=SipConfig(port=5070)).tls_port == 5071
+    assert Config(sip=SipConfig(port=5070, tls_port=443), port_offset=10).tls_port == 453
+
+
+@pytest.mark.parametrize(
+    ("sip", "key"),
+    [
+        (SipConfig(port=7059), "sip.tls_port"),
+        (SipConfig(port=5060, tls_port=5060), "sip.tls_port"),
+        (SipConfig(port=65535), "sip.tls_port"),
+    ],
+)
+def test_tls_needs_a_port_of_its_own(sip: SipConfig, key: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        Config(sip=sip)
+    assert caught.value.key == key
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_what_is_no_tls_port_is_refused(port: int) -> None:
+    with pytest.raises(SettingError, match=r"sip\.tls_port"):
+        SipConfig(tls_port=port)
+
+
+def test_a_key_belongs_to_a_certificate() -> None:
+    assert TlsConfig(certificate="c.pem").key is None
+    with pytest.raises(SettingError, match=r"tls\.key"):
+        TlsConfig(key="k.pem")
+    with pytest.raises(SettingError, match=r"tls\.authorities"):
+        TlsConfig(authorities=" ")
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 33, "naïve"])

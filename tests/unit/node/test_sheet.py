@@ -81,6 +81,7 @@ def test_the_first_page_holds_everything_a_person_needs() -> None:
 def test_the_ports_to_open_follow_the_configuration() -> None:
     assert [line.split()[0] for line in port_list(Config(port_offset=10))] == [
         "5070",
+        "5071",
         "7070",
         "10000-19999",
     ]

@@ -1,10 +1,14 @@
 """A process's life: first start, later starts, signals, a second signal, failure."""
 
 import contextlib
+import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,13 +38,14 @@ def processes() -> Iterator[list[subprocess.Popen[str]]]:
 
 
 def start(
-    processes: list[subprocess.Popen[str]], state: Path, *arguments: str
+    processes: list[subprocess.Popen[str]], state: Path, *arguments: str, **popen: Any
 ) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.memory_process", str(state), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        **popen,
     )
     processes.append(process)
     return process
@@ -94,6 +99,43 @@ def test_one_wish_that_arrives_twice_is_one(
     running.send_signal(signal.SIGINT)
     assert line(running) == "stopping"
     running.send_signal(signal.SIGINT)
+    assert running.wait(STOP_BOUND) == 0
+
+
+def test_hang_up_reloads_and_the_node_goes_on(
+    processes: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    running = start(processes, tmp_path)
+    assert set(line(running)) == {"first_account"}
+    assert set(line(running)) == {"ready"}
+    client = ApiClient(tmp_path / "api.sock")
+    assert client.get("status")["reloads"] == 0
+    running.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + STOP_BOUND
+    while client.get("status")["reloads"] != 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(STOP_BOUND) == 0
+
+
+def test_a_terminal_that_is_closed_ends_the_node(
+    processes: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """The kernel sends SIGHUP then too; nobody would be there to press Ctrl-C any more."""
+    master, slave = os.openpty()
+    running = start(
+        processes,
+        tmp_path,
+        stdin=slave,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(slave)
+    assert set(line(running)) == {"first_account"}
+    assert set(line(running)) == {"ready"}
+    os.close(master)
+    assert line(running) == "stopping"
     assert running.wait(STOP_BOUND) == 0
 
 
