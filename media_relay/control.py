@@ -11,9 +11,20 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
+from media_relay.control_turn import (
+    AttachTurn,
+    ConfigureTurn,
+    PutAccounts,
+    RelayClosed,
+    RelayOpened,
+    RelayRefused,
+    RemoveAccounts,
+    TurnUsage,
+    WantRelay,
+)
 from media_relay.errors import ControlError
 
-VERSION = 2
+VERSION = 3
 MAX_MESSAGE_BYTES = 65536
 MAX_SOURCES = 64
 "IP addresses that may latch at one anchor."
@@ -168,6 +179,12 @@ Order = (
     | Ping
     | JoinLegs
     | EchoLeg
+    | ConfigureTurn
+    | AttachTurn
+    | PutAccounts
+    | RemoveAccounts
+    | RelayOpened
+    | RelayRefused
 )
 
 
@@ -233,7 +250,7 @@ class Totals(msgspec.Struct, frozen=True, array_like=True, tag=68):
     ignored_orders: Count
 
 
-Notice = Ready | Pong | Latched | Report | Totals
+Notice = Ready | Pong | Latched | Report | Totals | WantRelay | RelayClosed | TurnUsage
 
 _Message = TypeVar("_Message")
 

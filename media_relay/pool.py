@@ -1,19 +1,24 @@
 """The relay as the control plane uses it: workers, the media ports, and sessions on them."""
 
+import mmap
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
+from federation.model.address import Endpoint
 from federation.model.clocks import Clock, Entropy
 from media_relay.config import RelayConfig
 from media_relay.descriptors import raise_descriptor_limit
 from media_relay.errors import NoCapacity
-from media_relay.ports import PortPool
+from media_relay.ports import MARKS, Marks, PortPool
 from media_relay.reports import PoolUsage, RelayEvent
 from media_relay.session import RelaySession
 from media_relay.sockets import LEG_BUFFER_BYTES, bind_on_each, enlarge_receive_buffer
 from media_relay.supervisor import Supervisor
+from media_relay.turn_config import TurnAccount, TurnReport, TurnSettings
+from media_relay.turn_desk import TurnDesk
 
 log = structlog.get_logger("relay")
 
@@ -41,7 +46,11 @@ class RelayPool:
         self._on_event = on_event
         self._worker_module = worker_module
         first = int.from_bytes(entropy.token(4), "big")
-        self._ports = PortPool(config.lowest_port, config.highest_port, first=first)
+        self._marks, in_media = shared_marks()
+        self._ports = PortPool(
+            config.lowest_port, config.highest_port, first=first, in_media=in_media
+        )
+        self._turn = TurnDesk(self._ports, clock=clock, entropy=entropy)
         self._leg_sockets: list[tuple[int, list[socket.socket]]] = []
         self._supervisors: list[Supervisor] = []
 
@@ -69,6 +78,10 @@ class RelayPool:
                 session.close()
             await supervisor.close()
         self._supervisors.clear()
+        self._turn.close()
+        if self._marks >= 0:
+            os.close(self._marks)
+            self._marks = -1
         for port, sockets in self._leg_sockets:
             for sock in sockets:
                 sock.close()
@@ -91,6 +104,32 @@ class RelayPool:
         chosen.sessions.add(session)
         return session
 
+    # TURN
+
+    def turn_listen(self, settings: TurnSettings) -> None:
+        """Serve TURN from now until `close`, on every address and port of `settings`.
+
+        Raises:
+            NoCapacity: a port is in use, or an address is not ours; nothing is bound then.
+            UsageError: TURN is served already.
+        """
+        self._turn.listen(settings, self._supervisors)
+
+    def turn_accounts(self, put: Iterable[TurnAccount] = (), *, remove: Iterable[str] = ()) -> None:
+        """Let accounts use TURN, or use it with another password, and others no longer.
+
+        What an account that is removed has ends when its time does. May be called at any time.
+        """
+        self._turn.accounts(put, remove, self._supervisors)
+
+    def turn_endpoints(self) -> list[tuple[str, Endpoint]]:
+        """Where TURN is served: `udp`, `tcp` or `tls`, and the address."""
+        return self._turn.endpoints
+
+    def turn_report(self) -> TurnReport:
+        """What TURN relays, at most a second old."""
+        return self._turn.report()
+
     def usage(self) -> PoolUsage:
         """What is carried now, and what is left."""
         return PoolUsage(
@@ -104,6 +143,9 @@ class RelayPool:
             index,
             leg_sockets=self._bind_leg_sockets(),
             first_leg_id=int.from_bytes(self._entropy.token(4), "big"),
+            marks=self._marks,
+            on_turn=self._turn.take,
+            on_spawned=self._turn.equip,
             module=self._worker_module,
             clock=self._clock,
             on_event=self._on_event,
@@ -127,3 +169,10 @@ class RelayPool:
             sockets.append(sock)
         self._leg_sockets.append((port, sockets))
         return sockets
+
+
+def shared_marks() -> tuple[int, Marks]:
+    """Memory that workers can read: a descriptor to inherit, and the memory itself."""
+    descriptor = os.memfd_create("ringmesh-ports", os.MFD_CLOEXEC)
+    os.ftruncate(descriptor, MARKS)
+    return descriptor, mmap.mmap(descriptor, MARKS)

@@ -7,22 +7,30 @@ never.
 """
 
 from collections import deque
+from mmap import mmap
 
 from federation.model.clocks import Monotonic
 
+Marks = bytearray | mmap
+
 SHORTEST_REST = 1.0
 "Seconds between giving back and taking, even if that means no capacity."
+MARKS = 65536
+"One byte for each port number: 1 while an anchor or a relay has it."
 _LONG_AGO = float("-inf")
 
 
 class PortPool:
     """The even ports of `lowest`-`highest`, each standing for itself and the odd one above.
 
-    `first` turns the order of never-used pairs, so that neighbours on one machine who share the
-    range seldom try the same ones.
+    `in_media` is written for others to read: which ports carry media now. `first` turns the order
+    of never-used pairs, so that neighbours on one machine who share the range seldom try the same.
     """
 
-    def __init__(self, lowest: int, highest: int, *, first: int = 0) -> None:
+    def __init__(
+        self, lowest: int, highest: int, *, first: int = 0, in_media: Marks | None = None
+    ) -> None:
+        self._in_media = bytearray(MARKS) if in_media is None else in_media
         pairs = range(lowest, highest, 2)
         turn = first % len(pairs)
         self._waiting: deque[tuple[int, float]] = deque(
@@ -38,6 +46,10 @@ class PortPool:
         self._taken.add(port)
         return port
 
+    def mark(self, port: int) -> None:
+        """Note that a port of a taken pair carries media of ours, until the pair is given back."""
+        self._in_media[port] = 1
+
     def give_back(self, port: int, *, now: Monotonic) -> None:
         """Return a taken pair, after use or because somebody else holds it.
 
@@ -45,6 +57,7 @@ class PortPool:
             KeyError: it was not taken, or given back already.
         """
         self._taken.remove(port)
+        self._in_media[port] = self._in_media[port + 1] = 0
         self._waiting.append((port, now))
 
     @property

@@ -142,6 +142,8 @@ class RelaySession:
         anchor_id = self._carrier.new_anchor_id(self)
         self._sockets[anchor_id] = sockets
         self._pairs[anchor_id] = port
+        self._ports.mark(port)
+        self._ports.mark(port + 1)
         self._ledgers[False, anchor_id] = Ledger(anchor_id)
         self._post(self._wanted.open_anchor(anchor_id))
         return Anchor(self, anchor_id, Endpoint(host, port))

@@ -32,6 +32,7 @@ from media_relay.control import (
     Totals,
 )
 from media_relay.control_link import ControlLink
+from media_relay.control_turn import RelayClosed, TurnNotice, TurnUsage, WantRelay
 from media_relay.errors import NoCapacity
 from media_relay.reports import RelayEvent, WorkerLost, WorkerRestarted, WorkerUsage
 from media_relay.session import RelaySession
@@ -64,6 +65,9 @@ class Supervisor:
         *,
         leg_sockets: Sequence[socket.socket],
         first_leg_id: int,
+        marks: int,
+        on_turn: Callable[["Supervisor", TurnNotice], None],
+        on_spawned: Callable[["Supervisor"], None],
         module: str,
         clock: Clock,
         on_event: Callable[[RelayEvent], None],
@@ -71,6 +75,10 @@ class Supervisor:
         self.index = index
         self.sessions: set[RelaySession] = set()
         self._leg_sockets = {sock.family == socket.AF_INET6: sock for sock in leg_sockets}
+        self._marks = marks
+        "Descriptor of the marks of ports that carry media, for the worker to read."
+        self._on_turn = on_turn
+        self._on_spawned = on_spawned
         self._module = module
         self._clock = clock
         self._on_event = on_event
@@ -206,10 +214,10 @@ class Supervisor:
 
     def _spawn(self) -> None:
         self._link = ControlLink(on_notice=self._take, on_broken=self._kill)
-        inherited = self._link.worker_end.fileno()
+        inherited = [self._link.worker_end.fileno(), self._marks]
         self._process = subprocess.Popen(  # noqa: S603  (our own module, no shell)
-            [sys.executable, "-P", "-m", self._module, str(inherited)],
-            pass_fds=[inherited],
+            [sys.executable, "-P", "-m", self._module, *map(str, inherited)],
+            pass_fds=inherited,
             stdin=subprocess.DEVNULL,
             env=_worker_environment(),
             process_group=0,
@@ -224,6 +232,7 @@ class Supervisor:
         self._reason = ""
         for ipv6, sock in self._leg_sockets.items():
             self.post(AttachLegPort(ipv6), [sock])
+        self._on_spawned(self)
 
     def _exited(self) -> None:
         """The worker is dead, for whatever reason."""
@@ -328,6 +337,8 @@ class Supervisor:
                         owner.worker_counted(counters, clock_offset=offset)
             case Totals():
                 self._totals = notice
+            case WantRelay() | RelayClosed() | TurnUsage():
+                self._on_turn(self, notice)
 
     def _reinstalled(self) -> None:
         self._reinstalled_serial = None

@@ -1,4 +1,4 @@
-"""A relay worker: `python -m media_relay.worker FD`, where FD is its end of the control socket.
+"""A relay worker: `python -m media_relay.worker CONTROL MARKS`, two inherited descriptors.
 
 A plain epoll loop around a `RouteTable`. A wake-up reads the clock once; each datagram is one
 look-up, one call into the table and one send. Sockets come over the control socket, already bound,
@@ -9,6 +9,7 @@ Nothing imported here may import asyncio: a worker is small and starts fast.
 """
 
 import gc
+import mmap
 import select
 import signal
 import socket
@@ -37,13 +38,24 @@ from media_relay.control import (
     decode_order,
     encode,
 )
+from media_relay.control_turn import (
+    AttachTurn,
+    ConfigureTurn,
+    PutAccounts,
+    RelayOpened,
+    RelayRefused,
+    RemoveAccounts,
+    TurnOrder,
+)
 from media_relay.counters import MAX_DATAGRAM_BYTES, Hop, Tally
 from media_relay.descriptors import raise_descriptor_limit
 from media_relay.errors import ControlError
 from media_relay.latch import SocketAddress
 from media_relay.legs import MAX_SEALED_BYTES, LegRoute
 from media_relay.orders import apply_order, full_address
+from media_relay.ports import MARKS, Marks
 from media_relay.routes import REPORT_SLICES, RouteTable
+from media_relay.turn_shell import TurnShell
 
 LEG_BURST = 64
 "Datagrams read from a leg port in one turn; many calls share it."
@@ -56,17 +68,22 @@ MAX_DESCRIPTORS_A_MESSAGE = 4
 SLICE_SECONDS = 1 / REPORT_SLICES
 
 Receive = Callable[[bytes, SocketAddress, float], Hop | None]
+Watcher = Callable[[int, float], None]
 
 
 class Worker:
     """Lends a `RouteTable` its sockets and its clock, and carries out what it is told."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, in_media: Marks) -> None:
         self._control = control
         self._table = RouteTable()
         self._poll = select.epoll()
         self._readers: dict[int, tuple[socket.socket, Receive, int, int]] = {}
         "By descriptor: the socket, what takes its datagrams, bytes a read, reads a turn."
+        self._watchers: dict[int, Watcher] = {}
+        "By descriptor: who is told of readiness, or of errors where there is a reader as well."
+        self._in_media = in_media
+        self._turn: TurnShell | None = None
         self._anchor_sockets: dict[int, tuple[socket.socket, socket.socket]] = {}
         self._pongs: list[Pong] = []
         self._last_words: list[Counters] = []
@@ -80,7 +97,7 @@ class Worker:
         control = self._control.fileno()
         self._poll.register(control, select.EPOLLIN)
         ordered = (control, select.EPOLLIN)
-        self._notify(Ready(VERSION, descriptors))
+        self.notify(Ready(VERSION, descriptors))
         now = time.monotonic()
         while True:
             events = self._poll.poll(self._patience(now))
@@ -90,7 +107,10 @@ class Worker:
                 return
             for descriptor, mask in events:
                 if descriptor != control:
-                    self._drain(descriptor, now)
+                    if mask != select.EPOLLIN and descriptor in self._watchers:
+                        self._watchers[descriptor](mask, now)
+                    else:
+                        self._drain(descriptor, now)
                 elif mask != select.EPOLLIN and not self._take_orders(now):
                     return
             self._keep_time(now)
@@ -106,6 +126,9 @@ class Worker:
     def _drain(self, descriptor: int, now: float) -> None:
         reader = self._readers.get(descriptor)
         if reader is None:
+            watcher = self._watchers.get(descriptor)
+            if watcher is not None:
+                watcher(select.EPOLLIN, now)
             return
         sock, receive, size, burst = reader
         read = sock.recvfrom
@@ -127,11 +150,10 @@ class Worker:
     # Time
 
     def _patience(self, now: float) -> float:
-        keepalive, report = self._table.next_timer(), self._next_slice
-        if keepalive is None and report is None:
-            return -1
-        due = min(when for when in (keepalive, report) if when is not None)
-        return max(0.0, due - now)
+        turn = None if self._turn is None else self._turn.next_timer()
+        times = self._table.next_timer(), self._next_slice, turn
+        due = min((when for when in times if when is not None), default=None)
+        return -1 if due is None else max(0.0, due - now)
 
     def _keep_time(self, now: float) -> None:
         keepalive = self._table.next_timer()
@@ -141,6 +163,8 @@ class Worker:
                     outlet(data, peer)
                 except OSError:
                     continue
+        if self._turn is not None:
+            self._turn.handle_timer(now)
         if self._table.latched:
             self._tell_latched()
         if self._pongs or self._last_words:
@@ -179,7 +203,7 @@ class Worker:
             case AttachLegPort(ipv6) if len(sockets) == 1:
                 sock = sockets.pop()
                 port = table.add_leg_port(sock.sendto, ipv6=ipv6)
-                self._read(sock, port.receive, MAX_SEALED_BYTES + 1, LEG_BURST)
+                self.read(sock, port.receive, MAX_SEALED_BYTES + 1, LEG_BURST)
             case OpenAnchor(anchor) if len(sockets) == 2:
                 self._open_anchor(anchor, sockets.pop(0), sockets.pop(0))
             case FreeAnchor(anchor):
@@ -190,17 +214,39 @@ class Worker:
                     self._last_words.append(_counters(freed, is_last=True))
             case Ping(serial):
                 self._pongs.append(Pong(serial))
+            case ConfigureTurn():
+                if self._turn is None:
+                    self._turn = TurnShell(self, order, self._in_media)
+                else:
+                    self._turn.configure(order)
+            case AttachTurn() | PutAccounts() | RemoveAccounts() | RelayOpened() | RelayRefused():
+                self._carry_out_turn(order, sockets, now)
             case _:
                 apply_order(table, order, now)
         if self._next_slice is None and not table.is_empty:
             self._next_slice = now + SLICE_SECONDS
 
+    def _carry_out_turn(self, order: TurnOrder, sockets: list[socket.socket], now: float) -> None:
+        match self._turn, order:
+            case TurnShell() as turn, AttachTurn() if len(sockets) == 1:
+                turn.attach(order, sockets.pop())
+            case TurnShell() as turn, RelayOpened() if len(sockets) == 1:
+                turn.relay_opened(order, sockets.pop(), now)
+            case TurnShell() as turn, PutAccounts():
+                turn.put_accounts(order)
+            case TurnShell() as turn, RemoveAccounts():
+                turn.remove_accounts(order)
+            case TurnShell() as turn, RelayRefused():
+                turn.relay_refused(order, now)
+            case _:
+                self._table.ignored_orders += 1
+
     def _open_anchor(self, anchor_id: int, rtp: socket.socket, rtcp: socket.socket) -> None:
         self._free_anchor(anchor_id)
         anchor = self._table.open_anchor(anchor_id, rtp.sendto, rtcp.sendto)
         self._anchor_sockets[anchor_id] = rtp, rtcp
-        self._read(rtp, anchor.rtp.receive, MAX_DATAGRAM_BYTES + 1, ANCHOR_BURST)
-        self._read(rtcp, anchor.rtcp.receive, MAX_DATAGRAM_BYTES + 1, ANCHOR_BURST)
+        self.read(rtp, anchor.rtp.receive, MAX_DATAGRAM_BYTES + 1, ANCHOR_BURST)
+        self.read(rtcp, anchor.rtcp.receive, MAX_DATAGRAM_BYTES + 1, ANCHOR_BURST)
 
     def _free_anchor(self, anchor_id: int) -> None:
         freed = self._table.free_anchor(anchor_id)
@@ -213,14 +259,32 @@ class Worker:
             del self._readers[sock.fileno()]
             sock.close()
 
-    def _read(self, sock: socket.socket, receive: Receive, size: int, burst: int) -> None:
+    # For TURN, and for anchors
+
+    def read(self, sock: socket.socket, receive: Receive, size: int, burst: int) -> None:
+        """Pass the datagrams of a socket to `receive`: `burst` a turn, of up to `size` bytes."""
         sock.setblocking(False)
         self._readers[sock.fileno()] = sock, receive, size, burst
         self._poll.register(sock, select.EPOLLIN)
 
+    def watch(self, sock: socket.socket, ready: Watcher, mask: int) -> None:
+        """Call `ready` for a socket that is not read here, or for the errors of one that is."""
+        descriptor = sock.fileno()
+        if descriptor in self._watchers:
+            self._poll.modify(descriptor, mask)
+        elif descriptor not in self._readers:
+            self._poll.register(descriptor, mask)
+        self._watchers[descriptor] = ready
+
+    def forget(self, sock: socket.socket) -> None:
+        """Neither read nor watch a socket any more."""
+        self._poll.unregister(sock)
+        self._readers.pop(sock.fileno(), None)
+        self._watchers.pop(sock.fileno(), None)
+
     # Notices
 
-    def _notify(self, notice: Notice) -> bool:
+    def notify(self, notice: Notice) -> bool:
         """Send a notice unless the other side is too far behind; whether it went."""
         try:
             self._control.send(encode(notice))
@@ -231,7 +295,7 @@ class Worker:
     def _tell_latched(self) -> None:
         for port in list(self._table.latched):
             latch = port.latch
-            if latch.peer is not None and not self._notify(
+            if latch.peer is not None and not self.notify(
                 Latched(
                     port.anchor.id,
                     port.component,
@@ -245,10 +309,10 @@ class Worker:
     def _tell_waiting(self, now: float) -> None:
         while self._last_words:
             part = tuple(self._last_words[:MAX_REPORTED])
-            if not self._notify(Report(now, part)):
+            if not self.notify(Report(now, part)):
                 break
             del self._last_words[:MAX_REPORTED]
-        while self._pongs and self._notify(self._pongs[0]):
+        while self._pongs and self.notify(self._pongs[0]):
             del self._pongs[0]
 
     def _report(self, now: float) -> None:
@@ -259,11 +323,11 @@ class Worker:
                 tally.reported = state
                 moved.append(_counters(tally))
         for start in range(0, len(moved), MAX_REPORTED):
-            self._notify(Report(now, tuple(moved[start : start + MAX_REPORTED])))
+            self.notify(Report(now, tuple(moved[start : start + MAX_REPORTED])))
         self._slices = (self._slices + 1) % REPORT_SLICES
         if not self._slices:
             table = self._table
-            self._notify(Totals(self._packets, self._bytes, table.strays, table.ignored_orders))
+            self.notify(Totals(self._packets, self._bytes, table.strays, table.ignored_orders))
         idle = self._table.is_empty and not self._slices
         self._next_slice = None if idle else now + SLICE_SECONDS
 
@@ -293,13 +357,14 @@ def _counters(tally: Tally, *, is_last: bool = False) -> Counters:
 
 
 def main(arguments: list[str]) -> int:
-    """Run a worker on the control socket whose descriptor is the one argument."""
+    """Run a worker; the arguments are descriptors: its control socket, and the marks of ports."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Sound goes on while the node drains; the closing control socket ends the worker.
         signal.signal(number, signal.SIG_IGN)
     control = socket.socket(fileno=int(arguments[0]))
     control.setblocking(False)
-    worker = Worker(control)
+    in_media = mmap.mmap(int(arguments[1]), MARKS, prot=mmap.PROT_READ)
+    worker = Worker(control, in_media)
     gc.collect()
     gc.freeze()
     try:

@@ -1,0 +1,121 @@
+"""Writing the responses of a TURN server.
+
+An answer to somebody who has not proven to know a password may go to a victim whose address was
+forged. Over UDP it never has more than `AMPLIFICATION` times the bytes of the request: words, and
+then newer parts of a challenge, are left out, and where that does not do there is no answer.
+"""
+
+from collections.abc import Iterable
+
+from federation.model.clocks import Monotonic
+from media_relay.stun.attributes import Attribute, Code, MessageClass
+from media_relay.stun.message import Message, respond
+from media_relay.stun.values import error_code, u32, unknown_attributes, xor_address
+from media_relay.turn.allocation import Allocation, Draft
+from media_relay.turn.authentication import Authenticated, Authenticator
+from media_relay.turn.effects import Client, Effect, Reply
+
+AMPLIFICATION = 3
+"Bytes out for each byte in, at most, to somebody unproven."
+_CHALLENGED = frozenset({Code.UNAUTHENTICATED, Code.STALE_NONCE})
+
+Attributes = Iterable[tuple[int, bytes]]
+
+
+class Answers:
+    """Makes responses; `software` is told with those to known clients, if not empty."""
+
+    def __init__(self, authenticator: Authenticator, software: str = "") -> None:
+        self._authenticator = authenticator
+        self._software: list[tuple[int, bytes]] = (
+            [(Attribute.SOFTWARE, software.encode())] if software else []
+        )
+
+    # To strangers
+
+    def binding(self, request: Message, client: Client) -> list[Effect]:
+        """RFC 8489: the client's address as it was seen, to anybody."""
+        unknown = request.unknown()
+        if unknown:
+            return self._to_stranger(
+                request, client, (self._unknown(unknown, words) for words in (True, False))
+            )
+        address = xor_address(client.endpoint, request.transaction_id)
+        success = respond(request, MessageClass.SUCCESS, [(Attribute.XOR_MAPPED_ADDRESS, address)])
+        return [Reply(success.encode(), client)]
+
+    def challenge(
+        self, request: Message, client: Client, code: Code, now: Monotonic
+    ) -> list[Effect]:
+        """400, 401 or 438 to a request that is not proven."""
+        forms = []
+        for words, algorithms in ((True, True), (False, True), (False, False)):
+            attributes = [(int(Attribute.ERROR_CODE), error_code(code, words))]
+            if code in _CHALLENGED:
+                attributes += self._authenticator.challenge(
+                    client.host, now=now, algorithms=algorithms
+                )
+            forms.append(attributes)
+        return self._to_stranger(request, client, forms)
+
+    def _to_stranger(
+        self, request: Message, client: Client, forms: Iterable[Attributes]
+    ) -> list[Effect]:
+        for attributes in forms:
+            data = respond(request, MessageClass.ERROR, attributes).encode()
+            # The handshake of a stream has proven the address.
+            if client.connection or len(data) <= AMPLIFICATION * len(request.raw):
+                return [Reply(data, client)]
+        return []
+
+    # To known clients
+
+    def success(
+        self, request: Message, client: Client, caller: Authenticated, attributes: Attributes
+    ) -> Reply:
+        """A success response."""
+        message = respond(request, MessageClass.SUCCESS, [*attributes, *self._software])
+        return Reply(message.encode(caller.key), client)
+
+    def error(self, request: Message, client: Client, caller: Authenticated, code: Code) -> Reply:
+        """An error response."""
+        attributes = [(int(Attribute.ERROR_CODE), error_code(code)), *self._software]
+        return Reply(respond(request, MessageClass.ERROR, attributes).encode(caller.key), client)
+
+    def unknown_attributes(
+        self, request: Message, client: Client, caller: Authenticated, unknown: list[int]
+    ) -> Reply:
+        """420, and which attributes were not understood."""
+        message = respond(request, MessageClass.ERROR, self._unknown(unknown, True))
+        return Reply(message.encode(caller.key), client)
+
+    def refreshed(
+        self, request: Message, client: Client, caller: Authenticated, lifetime: int
+    ) -> Reply:
+        """The answer to a Refresh request."""
+        return self.success(request, client, caller, [(Attribute.LIFETIME, u32(lifetime))])
+
+    def allocated(self, allocation: Allocation, draft: Draft) -> Reply:
+        """The answer to an Allocate request whose ports were all opened or refused."""
+        request, client = draft.request, allocation.client
+        caller = Authenticated(allocation.login, draft.key)
+        if not allocation.relayed:
+            return self.error(request, client, caller, draft.refusal)
+        transaction_id = request.transaction_id
+        attributes = [
+            (int(Attribute.XOR_RELAYED_ADDRESS), xor_address(relayed, transaction_id))
+            for _, relayed in sorted(allocation.relayed.items())
+        ]
+        attributes += [
+            (Attribute.LIFETIME, u32(allocation.lifetime)),
+            *draft.extras,
+            (Attribute.XOR_MAPPED_ADDRESS, xor_address(client.endpoint, transaction_id)),
+        ]
+        return self.success(request, client, caller, attributes)
+
+    @staticmethod
+    def _unknown(unknown: list[int], words: bool) -> list[tuple[int, bytes]]:
+        return [
+            (Attribute.ERROR_CODE, error_code(Code.UNKNOWN_ATTRIBUTE, words)),
+            (Attribute.UNKNOWN_ATTRIBUTES, unknown_attributes(unknown)),
+        ]

@@ -1,0 +1,259 @@
+"""TURN on the control plane's side: listening sockets, accounts, and relay ports for all workers.
+
+A worker that is replaced is given the same listening sockets, so no client's packets go elsewhere
+meanwhile; its allocations are gone, and their ports free. Each worker has a UDP socket of its own
+on every address, among which the kernel divides clients; a TCP listening socket is watched by all.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import structlog
+
+from federation.model.address import Endpoint, parse_ip
+from federation.model.clocks import Clock, Entropy
+from federation.model.errors import UsageError
+from media_relay.control import Order
+from media_relay.control_turn import (
+    MAX_ACCOUNTS_A_MESSAGE,
+    AttachTurn,
+    ConfigureTurn,
+    PutAccounts,
+    RelayClosed,
+    RelayOpened,
+    RelayRefused,
+    RemoveAccounts,
+    TurnNotice,
+    TurnUsage,
+    WantRelay,
+)
+from media_relay.errors import NoCapacity
+from media_relay.ports import PortPool
+from media_relay.stun.attributes import Code, Family
+from media_relay.turn.quotas import Quotas
+from media_relay.turn_config import AccountRelayed, TurnAccount, TurnReport, TurnSettings
+from media_relay.turn_listen import Listener, bind_listeners
+from media_relay.turn_ports import HeldPort, RelayPorts
+
+NONCE_KEY_BYTES = 32
+
+log = structlog.get_logger("relay")
+
+
+class TurnWorker(Protocol):
+    """A worker, as the desk sees it."""
+
+    index: int
+
+    def post(self, order: Order, sockets: Sequence[socket.socket] = ()) -> None:
+        """Queue an order, and sockets that go with it."""
+
+
+class TurnDesk:
+    """Serves all workers of a pool; nothing here waits."""
+
+    def __init__(self, pool: PortPool, *, clock: Clock, entropy: Entropy) -> None:
+        self._clock = clock
+        self._nonce_key = entropy.token(NONCE_KEY_BYTES)
+        self._settings: TurnSettings | None = None
+        self._listeners: list[Listener] = []
+        self._accounts: dict[str, TurnAccount] = {}
+        self._relayed: dict[str, AccountRelayed] = {}
+        self._counts: dict[int, tuple[int, int]] = {}
+        "Allocations and connections by worker."
+        self._held: dict[tuple[int, int], HeldPort] = {}
+        "By worker and relay."
+        self._pool = pool
+        self._entropy = entropy
+        self._ports: RelayPorts | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    # Orders of the node
+
+    def listen(self, settings: TurnSettings, workers: Sequence[TurnWorker]) -> None:
+        """Bind everything and let the workers serve.
+
+        Raises:
+            NoCapacity: a port is in use, or an address is not ours; nothing is bound then.
+            UsageError: TURN is served already.
+        """
+        if self._settings is not None:
+            raise UsageError("TURN is served already")
+        self._listeners = bind_listeners(settings, len(workers))
+        self._settings = settings
+        self._ports = RelayPorts(self._pool, Quotas(settings.limits), self._entropy)
+        for worker in workers:
+            self.equip(worker)
+
+    def accounts(
+        self, put: Iterable[TurnAccount], remove: Iterable[str], workers: Sequence[TurnWorker]
+    ) -> None:
+        """Add or change accounts, and forget some."""
+        added, removed = list(put), list(remove)
+        for account in added:
+            self._accounts[account.login] = account
+        for login in removed:
+            self._accounts.pop(login, None)
+        if self._settings is not None:
+            for worker in workers:
+                self._put(worker, added)
+                for start in range(0, len(removed), MAX_ACCOUNTS_A_MESSAGE):
+                    part = tuple(removed[start : start + MAX_ACCOUNTS_A_MESSAGE])
+                    worker.post(RemoveAccounts(part))
+
+    def report(self) -> TurnReport:
+        """What is relayed."""
+        return TurnReport(
+            allocations=sum(count for count, _ in self._counts.values()),
+            connections=sum(count for _, count in self._counts.values()),
+            ports=0 if self._ports is None else self._ports.quotas.total,
+            accounts=dict(self._relayed),
+        )
+
+    @property
+    def endpoints(self) -> list[tuple[str, Endpoint]]:
+        """What is listened on: `udp`, `tcp` or `tls`, and the address."""
+        return [(listener.name, listener.endpoint) for listener in self._listeners]
+
+    def close(self) -> None:
+        """Close every socket; the workers are gone already."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for worker, _ in list(self._held):
+            self._release_all(worker)
+        if self._ports is not None:
+            self._ports.close_reserved(self._clock.monotonic())
+        for listener in self._listeners:
+            listener.close()
+        self._listeners = []
+        self._settings = None
+
+    # Workers
+
+    def equip(self, worker: TurnWorker) -> None:
+        """Give a worker that knows nothing all it needs; ports of the one before are free."""
+        self._release_all(worker.index)
+        settings = self._settings
+        if settings is None:
+            return
+        families = {Family.IPV6 if ":" in host else Family.IPV4 for host in settings.hosts}
+        worker.post(
+            ConfigureTurn(
+                realm=settings.realm,
+                nonce_key=self._nonce_key,
+                rest_secret=settings.rest_secret,
+                families=tuple(sorted(families)),
+                external=tuple(
+                    (Family.IPV6 if ":" in host else Family.IPV4, host)
+                    for host in settings.external
+                ),
+                own=settings.own_addresses,
+                allow=settings.allow_peers,
+                account_quota=settings.limits.account,
+                source_quota=settings.limits.source,
+                total_quota=settings.limits.total,
+                software=settings.software,
+                unix_offset=self._clock.unix() - self._clock.monotonic(),
+                certificate=settings.certificate,
+                private_key=settings.private_key,
+            )
+        )
+        self._put(worker, list(self._accounts.values()))
+        for number, listener in enumerate(self._listeners):
+            worker.post(AttachTurn(number, listener.transport), [listener.socket_of(worker.index)])
+
+    def take(self, worker: TurnWorker, notice: TurnNotice) -> None:
+        """Hear what a worker says."""
+        match notice:
+            case WantRelay():
+                self._open(worker, notice)
+            case RelayClosed(relay):
+                held = self._held.pop((worker.index, relay), None)
+                if held is not None and self._ports is not None:
+                    self._ports.close(held, now=self._clock.monotonic())
+            case TurnUsage(allocations, connections, accounts):
+                self._counts[worker.index] = allocations, connections
+                for usage in accounts:
+                    before = self._relayed.get(usage.login, AccountRelayed())
+                    self._relayed[usage.login] = AccountRelayed(
+                        before.packets_to_peers + usage.packets_to_peers,
+                        before.bytes_to_peers + usage.bytes_to_peers,
+                        before.packets_to_clients + usage.packets_to_clients,
+                        before.bytes_to_clients + usage.bytes_to_clients,
+                    )
+
+    def _open(self, worker: TurnWorker, wanted: WantRelay) -> None:
+        try:
+            opened = self._opened(wanted)
+        except NoCapacity as error:
+            log.info("relay_port_refused", reason=str(error))
+            worker.post(RelayRefused(wanted.relay, Code.INSUFFICIENT_CAPACITY))
+            return
+        if isinstance(opened, Code):
+            worker.post(RelayRefused(wanted.relay, opened))
+            return
+        held, sock, token = opened
+        self._held[worker.index, wanted.relay] = held
+        worker.post(RelayOpened(wanted.relay, token), [sock])
+        sock.close()
+        if token is not None:
+            self._watch_reservations()
+
+    def _opened(self, wanted: WantRelay) -> Code | tuple[HeldPort, socket.socket, bytes | None]:
+        ports, now = self._ports, self._clock.monotonic()
+        if ports is None or wanted.login not in self._accounts:
+            return Code.INSUFFICIENT_CAPACITY
+        if wanted.token is not None:
+            claimed = ports.claim(wanted.token, wanted.login, now=now)
+            return Code.INSUFFICIENT_CAPACITY if claimed is None else (*claimed, None)
+        host = self._relay_host(wanted)
+        if host is None:
+            return Code.ADDRESS_FAMILY_NOT_SUPPORTED
+        opened = ports.open(
+            wanted.login,
+            wanted.source,
+            host,
+            even=wanted.even,
+            reserve=wanted.reserve,
+            now=now,
+        )
+        return Code.ALLOCATION_QUOTA_REACHED if opened is None else opened
+
+    def _relay_host(self, wanted: WantRelay) -> str | None:
+        """The address the client talks to, or the first of the family it asks for."""
+        settings = self._settings
+        if settings is None or wanted.listener >= len(self._listeners):
+            return None
+        hosts = (self._listeners[wanted.listener].endpoint.host, *settings.hosts)
+        version = 6 if wanted.family == Family.IPV6 else 4
+        return next((host for host in hosts if parse_ip(host).version == version), None)
+
+    def _put(self, worker: TurnWorker, accounts: list[TurnAccount]) -> None:
+        for start in range(0, len(accounts), MAX_ACCOUNTS_A_MESSAGE):
+            part = accounts[start : start + MAX_ACCOUNTS_A_MESSAGE]
+            worker.post(PutAccounts(tuple((one.login, one.md5, one.sha256) for one in part)))
+
+    def _release_all(self, index: int) -> None:
+        self._counts.pop(index, None)
+        for end in [end for end in self._held if end[0] == index]:
+            held = self._held.pop(end)
+            if self._ports is not None:
+                self._ports.close(held, now=self._clock.monotonic())
+
+    def _watch_reservations(self) -> None:
+        """Wake when the next reservation expires."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = None if self._ports is None else self._ports.next_timer
+        if due is not None:
+            delay = max(0.0, due - self._clock.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self._ports is not None:
+            self._ports.expire(self._clock.monotonic())
+        self._watch_reservations()
