@@ -30,7 +30,7 @@ from dht.publishing import Publishing
 from dht.record import Accepts, Kind, Record, record_key
 from dht.status import ContactInfo, DhtStats
 from dht.store import RecordStore
-from dht.table import Contact, SecureTable
+from dht.table import AsnOf, Contact, SecureTable
 from dht.tasks import Tasks
 from federation.model.address import Endpoint
 from federation.model.clocks import Clock, Entropy
@@ -52,6 +52,7 @@ class Directory:
     publishes alive. `derive` and `offload` are where Argon2id runs; the default is a thread each.
     `send_apart` sends from another port of this machine: with it, peers are asked whether they
     reach this node, and are told; without it the node serves everybody and asks nobody.
+    `asn_of` is where a map tells autonomous systems apart (`asn_map.AsnMap.asn_of`).
 
     Raises:
         PuzzleError: `nonce` does not solve the network's puzzle for `key`.
@@ -69,6 +70,7 @@ class Directory:
         entropy: Entropy,
         cache: Path | None = None,
         send_apart: Callable[[bytes, Endpoint], None] | None = None,
+        asn_of: AsnOf | None = None,
         derive: Derive | None = None,
         offload: Offload | None = None,
     ) -> None:
@@ -79,7 +81,8 @@ class Directory:
         now = clock.monotonic()
         remembered = None if cache is None else read_peer_cache(cache, network.name)
         self._cached = () if remembered is None else remembered.endpoints
-        self._table = SecureTable(overlay_id(key.id, nonce, network))
+        self._asn_of = asn_of
+        self._table = SecureTable(overlay_id(key.id, nonce, network), asn_of)
         self._store = RecordStore(self._table.rank_of)
         self._validator = RecordValidator(network)
         self._verifier = ClaimVerifier(derive or self._derive, clock=clock)
@@ -137,6 +140,7 @@ class Directory:
             own_endpoints=self._own_endpoints,
             clock=self._clock,
             repair=self._repair,
+            asn_of=self._asn_of,
         )
 
     def _make_publishing(self) -> Publishing:

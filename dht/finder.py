@@ -18,7 +18,7 @@ from dht.record import Kind, Record, RecordError, positions
 from dht.region import LEAST_SAMPLE, RegionEstimator
 from dht.scope import may_try
 from dht.store import MAX_SLOTS, RecordStore, merge
-from dht.table import FIRST_PATIENCE_S, LEAST_PATIENCE_S, SecureTable
+from dht.table import FIRST_PATIENCE_S, LEAST_PATIENCE_S, AsnOf, SecureTable
 from federation.model.address import Endpoint
 from federation.model.clocks import Clock, Monotonic
 from federation.model.identity import AccountId
@@ -122,7 +122,9 @@ class Finder:
         own_endpoints: Callable[[], Iterable[Endpoint]],
         clock: Clock,
         repair: Callable[[Record, ContactEntry], None],
+        asn_of: AsnOf | None = None,
     ) -> None:
+        self._asn_of = asn_of
         self.estimator = RegionEstimator()
         self.results: Counter[str] = Counter()
         "How many lookups ended in which way."
@@ -281,6 +283,7 @@ class Finder:
             radius=self.radius(),
             patience=self._patience_with_strangers(),
             deadline=deadline,
+            asn_of=self._asn_of,
         )
         self._table.looked_up(position, now=now)
         inbox: asyncio.Queue[tuple[Ask, Reply | None]] = asyncio.Queue()

@@ -30,7 +30,7 @@ from dht.record import Record
 from dht.region import EXPECTED_IN_REGION, MOST_IN_REGION, region_size
 from dht.scope import is_local
 from dht.store import merge
-from dht.table import FIRST_PATIENCE_S
+from dht.table import FIRST_PATIENCE_S, AsnOf
 from federation.model.address import Endpoint, network_group
 from federation.model.clocks import Monotonic
 
@@ -129,7 +129,9 @@ class Lookup:
         radius: int = 0,
         patience: float = FIRST_PATIENCE_S,
         deadline: Monotonic,
+        asn_of: AsnOf | None = None,
     ) -> None:
+        self._asn_of = asn_of
         self.target = target
         self.outcome: Outcome | None = None
         self.wants_records = wants_records
@@ -335,9 +337,16 @@ class Lookup:
             if peer.state == ASKED:
                 may_object = True
             elif peer.state == ANSWERED and peer.records == best:
-                local = is_local(peer.endpoint)
-                voices.add(bytes(peer.id) if local else network_group(peer.endpoint.ip))
+                voices.add(self._voice(peer))
         return len(voices) >= (AGREEING_ANYWAY if may_object else AGREEING)
+
+    def _voice(self, peer: Candidate) -> bytes:
+        """What it counts as among answers: its system if that is known, else its network."""
+        if is_local(peer.endpoint):
+            return bytes(peer.id)
+        ip = peer.endpoint.ip
+        system = None if self._asn_of is None else self._asn_of(ip)
+        return network_group(ip) if system is None else b"AS%d" % system
 
     def _finish(self) -> None:
         region = self._region()

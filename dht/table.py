@@ -8,7 +8,7 @@ peers' questions, limits for each network, and entry only for contacts that answ
 import heapq
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from kademlia.node import Node
 from kademlia.routing import KBucket, RoutingTable
@@ -17,10 +17,11 @@ from dht.cookie import COOKIE_EPOCH_S
 from dht.frame import NO_COOKIE
 from dht.overlay_id import OverlayId
 from dht.scope import is_local
-from federation.model.address import Endpoint, network_group
+from federation.model.address import Endpoint, IPAddress, network_group
 from federation.model.clocks import Monotonic
 from federation.model.identity import NodeId
 
+AsnOf = Callable[[IPAddress], int | None]
 BUCKET_SIZE = 20
 ID_BITS = 256
 MAX_MISSES = 3
@@ -28,6 +29,10 @@ MAX_MISSES = 3
 GROUP_PER_BUCKET = 2
 "Contacts of one /24 or /48 in a bucket."
 GROUP_PER_TABLE = 10
+ASN_SHARE = 0.05
+"Of the table, for contacts of one autonomous system, where a map tells them apart."
+ASN_ALWAYS = 10
+"So many of one autonomous system find room in the smallest table."
 MAX_REPLACEMENTS = 20
 "Contacts that answered us and wait for a place in a bucket."
 FIRST_PATIENCE_S = 0.4
@@ -159,9 +164,14 @@ class DiverseBucket(KBucket):  # type: ignore[misc]
 
 
 class SecureTable(RoutingTable):  # type: ignore[misc]
-    """Verified contacts by distance. Only `add_contact` after a checked answer fills it."""
+    """Verified contacts by distance. Only `add_contact` after a checked answer fills it.
 
-    def __init__(self, own_id: OverlayId) -> None:
+    `asn_of` tells an address's autonomous system, or None; systems have limits too.
+    """
+
+    def __init__(self, own_id: OverlayId, asn_of: AsnOf | None = None) -> None:
+        self._asn_of = asn_of
+        self._systems: Counter[int] = Counter()
         self._lows: list[int] = [0]
         self._by_id: dict[bytes, Contact] = {}
         self._groups: Counter[bytes] = Counter()
@@ -173,6 +183,7 @@ class SecureTable(RoutingTable):  # type: ignore[misc]
         self._lows = [0]
         self._by_id.clear()
         self._groups.clear()
+        self._systems.clear()
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -216,11 +227,30 @@ class SecureTable(RoutingTable):  # type: ignore[misc]
                 return False
             self.split_bucket(index)
         self._by_id[node.id] = node
-        self._groups[_group(node.endpoint)] += 1
+        self._count(node.endpoint, 1)
         return True
 
     def _has_room_for(self, node: Contact) -> bool:
-        return is_local(node.endpoint) or self._groups[_group(node.endpoint)] < GROUP_PER_TABLE
+        if is_local(node.endpoint):
+            return True
+        if self._groups[_group(node.endpoint)] >= GROUP_PER_TABLE:
+            return False
+        system = self._system(node.endpoint)
+        most = max(ASN_ALWAYS, int(ASN_SHARE * len(self._by_id)))
+        return system is None or self._systems[system] < most
+
+    def _system(self, endpoint: Endpoint) -> int | None:
+        return None if self._asn_of is None else self._asn_of(endpoint.ip)
+
+    def _count(self, endpoint: Endpoint, by: int) -> None:
+        group, system = _group(endpoint), self._system(endpoint)
+        self._groups[group] += by
+        if not self._groups[group]:
+            del self._groups[group]
+        if system is not None:
+            self._systems[system] += by
+            if not self._systems[system]:
+                del self._systems[system]
 
     def moved(self, node: Contact, endpoint: Endpoint) -> None:
         """A contact answered from another address.
@@ -240,10 +270,7 @@ class SecureTable(RoutingTable):  # type: ignore[misc]
         bucket = self.buckets[self.get_bucket_for(node)]
         bucket.remove_node(node)
         if self._by_id.pop(node.id, None) is not None:
-            group = _group(node.endpoint)
-            self._groups[group] -= 1
-            if not self._groups[group]:
-                del self._groups[group]
+            self._count(node.endpoint, -1)
         waiting: Contact | None = next(iter(bucket.replacement_nodes.values()), None)
         return waiting
 
