@@ -12,7 +12,7 @@ from federation.model.clocks import Clock, Entropy
 from media_relay.config import RelayConfig
 from media_relay.descriptors import raise_descriptor_limit
 from media_relay.errors import NoCapacity
-from media_relay.ports import MARKS, Marks, PortPool
+from media_relay.ports import MARKS, PortPool
 from media_relay.reports import PoolUsage, RelayEvent
 from media_relay.session import RelaySession
 from media_relay.sockets import LEG_BUFFER_BYTES, bind_on_each, enlarge_receive_buffer
@@ -46,9 +46,9 @@ class RelayPool:
         self._on_event = on_event
         self._worker_module = worker_module
         first = int.from_bytes(entropy.token(4), "big")
-        self._marks, in_media = shared_marks()
+        self._marks, self._in_media = shared_marks()
         self._ports = PortPool(
-            config.lowest_port, config.highest_port, first=first, in_media=in_media
+            config.lowest_port, config.highest_port, first=first, in_media=self._in_media
         )
         self._turn = TurnDesk(self._ports, clock=clock, entropy=entropy)
         self._leg_sockets: list[tuple[int, list[socket.socket]]] = []
@@ -79,14 +79,15 @@ class RelayPool:
             await supervisor.close()
         self._supervisors.clear()
         self._turn.close()
-        if self._marks >= 0:
-            os.close(self._marks)
-            self._marks = -1
         for port, sockets in self._leg_sockets:
             for sock in sockets:
                 sock.close()
             self._ports.give_back(port, now=self._clock.monotonic())
         self._leg_sockets.clear()
+        if self._marks >= 0:
+            os.close(self._marks)
+            self._in_media.close()
+            self._marks = -1
 
     def session(self, label: str) -> RelaySession:
         """Begin a session in the worker that has the fewest sessions.
@@ -171,7 +172,7 @@ class RelayPool:
         return sockets
 
 
-def shared_marks() -> tuple[int, Marks]:
+def shared_marks() -> tuple[int, mmap.mmap]:
     """Memory that workers can read: a descriptor to inherit, and the memory itself."""
     descriptor = os.memfd_create("ringmesh-ports", os.MFD_CLOEXEC)
     os.ftruncate(descriptor, MARKS)
