@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import structlog
 
+from dht.asn_map import AsnMap, load_asn_map
 from dht.directory import Directory
 from dht.finder import Found
 from dht.record import Kind
@@ -137,7 +139,7 @@ class Node(Desks):
         self.served_at = ServedAt.of(self.config, self._key.id)
         await self._open_sockets()
         await self._open_relay()
-        self._open_mesh()
+        self._open_mesh(await self._read_asn_map())
         self._open_edge(loaded)
         await self._open_directory(loaded)
 
@@ -217,7 +219,15 @@ class Node(Desks):
             raise ConfigError(f"media relay: {error}") from error
         self._stack.push_async_callback(self.relay.close)
 
-    def _open_mesh(self) -> None:
+    async def _read_asn_map(self) -> AsnMap | None:
+        path = self._config.dht.asn_map
+        if path is None:
+            return None
+        read = await asyncio.to_thread(load_asn_map, Path(path))
+        log.info("asn_map_read", path=path, entries=read.entries)
+        return read
+
+    def _open_mesh(self, asn_map: AsnMap | None) -> None:
         config = self._config
         self.directory = Directory(
             key=self._key,
@@ -229,6 +239,7 @@ class Node(Desks):
             entropy=self._entropy,
             cache=self._state.peer_cache,
             send_apart=self._second_port.send,
+            asn_of=None if asn_map is None else asn_map.asn_of,
         )
         self.mesh.on_dht = self.directory.datagram_received
         self._receiver = _Receiver()

@@ -176,6 +176,13 @@ class DnsConfig(_Section, frozen=True, kw_only=True):
         return tuple(read_dns_server(server) for server in self.servers)
 
 
+class DhtConfig(_Section, frozen=True, kw_only=True):
+    """How this node takes part in the directory of all nodes."""
+
+    asn_map: str | None = None
+    "File that tells autonomous systems by address, so that one provider counts as one."
+
+
 class LogConfig(_Section, frozen=True, kw_only=True):
     """What the node says about itself, on standard error."""
 
@@ -207,6 +214,7 @@ class Config(_Section, frozen=True, kw_only=True):
     media: MediaConfig = MediaConfig()
     dialling: DiallingConfig = DiallingConfig()
     dns: DnsConfig = DnsConfig()
+    dht: DhtConfig = DhtConfig()
     tls: TlsConfig = TlsConfig()
     log: LogConfig = LogConfig()
 
