@@ -197,6 +197,10 @@ class Answers:
     def _dialled(self, text: str) -> Uri:
         """What a person typed, as a phone of this node would send it."""
         plain = text.strip().replace(" ", "")
+        if "://" in plain:
+            raise RefusedError(
+                f"{text!r} is no SIP address: give a number, a login or user@domain", 400
+            )
         if not plain.startswith(("sip:", "sips:", "tel:")):
             plain = f"sip:{plain}" if "@" in plain else f"sip:{plain}@{self.names.key_name}"
         try:

@@ -1,11 +1,12 @@
 """What steps of a lookup amount to, in a sentence each."""
 
-from dht.finder import Found, Inconclusive, LookupResult
+from dht.finder import Found, Inconclusive, LookupResult, NotFound
 from dht.record import Kind, Record
 from federation.domain_proof import keys_in_texts
 from federation.model.identity import NodeId, PublicKey
 from node.accounts.account import AccountKind
 from node.routing import (
+    ECHO_NAMES,
     DomainTarget,
     KeyTarget,
     LocalTarget,
@@ -52,6 +53,10 @@ def reading_of(target: Target) -> str:
             return f"user {user} at the node whose key the name holds: {node.text}"
         case DomainTarget(domain, user):
             return f"user {user} at the domain {domain}, which has to be proven"
+        case Refusal(status=403):
+            return "an emergency number"
+        case Refusal(status=484):
+            return "the beginning of a number of the network"
         case Refusal():
             return "nothing that can be called from here"
 
@@ -103,12 +108,19 @@ def proof_verdict(domain: str, found: NodeId | None, texts: DnsNote | None, dns:
     return f"not proven: the node where DNS leads does not claim {domain}"
 
 
-def way_to(located: Located, linked: bool) -> str:
+def way_to(located: Located, linked: bool, lookups: list[LookupNote]) -> str:
     """Where a call goes; `linked`: whether a link to the first node is up."""
     first, more = located.attempts[0], len(located.attempts) - 1
     then = f", then {more} more" if more else ""
     how = "over the link that is up" if linked else "after a link to it is made"
-    return f"the call goes to node {first.node.text[:16]}…{then}, {how}"
+    way = f"the call goes to node {first.node.text[:16]}…{then}, {how}"
+    user = next((note for note in lookups if note.kind is Kind.USER), None)
+    if user is not None and isinstance(user.result, NotFound) and user.label not in ECHO_NAMES:
+        way += (
+            f"; that node publishes no user {user.label}, so it answers 404 unless it knows the "
+            "name as an extension or number"
+        )
+    return way
 
 
 def pin_verdict(pin: Pin, found: PublicKey | None) -> str:

@@ -128,7 +128,7 @@ class Explainer:
         if isinstance(located, Refusal):
             return located
         answer["nodes"] = self._nodes(located)
-        return Refusal(200, way_to(located, answer["nodes"][0]["linked"]))
+        return Refusal(200, way_to(located, answer["nodes"][0]["linked"], lookups.notes))
 
     # What is told of each part
 

@@ -8,7 +8,19 @@ from collections.abc import Sequence
 import typer
 
 from federation.model.errors import RingmeshError
-from node.cli import calls, configuration, demo, looking, up, users, version
+from node.cli import (
+    calls,
+    configuration,
+    demo,
+    directory,
+    domains,
+    explaining,
+    looking,
+    pins,
+    up,
+    users,
+    version,
+)
 
 DONE, FAILED, USAGE, NOT_RUNNING, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -24,6 +36,10 @@ app.command("status")(looking.status)
 app.add_typer(users.app, name="user")
 app.command("peers")(looking.peers)
 app.command("resolve")(looking.resolve)
+app.command("why")(explaining.why)
+app.add_typer(pins.app, name="pin")
+app.add_typer(domains.app, name="domain")
+app.add_typer(directory.app, name="dht")
 app.add_typer(calls.app, name="call")
 app.add_typer(configuration.app, name="config")
 app.command("version")(version.version)

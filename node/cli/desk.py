@@ -1,20 +1,16 @@
 """Where user commands are carried out: by the running node, or on its storage while stopped."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
-from node.api_client import ApiClient, NodeNotRunningError
+from node.api_client import ApiClient
+from node.cli.reach import reached
 from node.cli.user_file import NewUser
 from node.control import RefusedError
-from node.state import StateError, StateFolder, StateInUseError
 
-STARTING_SECONDS = 5.0
-"How long a folder in use by a node that does not answer yet is waited for."
-_POLL_SECONDS = 0.1
 BULK_THREADS = 8
 "Users that are added at one time; their numbers cost a quarter of a second of a core each."
 
@@ -104,55 +100,12 @@ class RunningNodeDesk:
 
 @contextlib.contextmanager
 def open_desk(path: Path, *, create: bool = False) -> Iterator[UserDesk]:
-    """The desk of the node whose state folder is `path`.
-
-    `create` makes a missing folder, so that accounts can be there before the first start.
-
-    Raises:
-        StateError: there is no such folder, or another process holds it without answering.
-    """
-    if not create and not path.is_dir():
-        raise StateError(
-            f"there is no state folder {path}: start a node with ringmesh up, "
-            "or name its folder with --state"
-        )
-    client = ApiClient(path / "api.sock")
-    if _is_running(client):
-        yield RunningNodeDesk(client)
-        return
-    folder = StateFolder.open(path)
-    try:
-        lock = folder.lock()
-    except StateInUseError:
-        _await_start(client)
-        yield RunningNodeDesk(client)
-        return
-    with lock:
+    """The desk of the node whose state folder is `path`; raises as `reached`."""
+    with reached(path, create=create) as node:
+        if isinstance(node, ApiClient):
+            yield RunningNodeDesk(node)
+            return
         from node.cli.stopped_desk import stopped_desk
 
-        with stopped_desk(folder) as desk:
+        with stopped_desk(node) as desk:
             yield desk
-
-
-def _is_running(client: ApiClient) -> bool:
-    try:
-        client.get("status")
-    except NodeNotRunningError:
-        return False
-    return True
-
-
-def _await_start(client: ApiClient) -> None:
-    """Wait for a node that is just starting.
-
-    Raises:
-        NodeNotRunningError: it did not answer in time.
-    """
-    until = time.monotonic() + STARTING_SECONDS
-    while time.monotonic() < until:
-        if _is_running(client):
-            return
-        time.sleep(_POLL_SECONDS)
-    raise NodeNotRunningError(
-        "the state folder is in use, but no node answers on it yet: try again in a moment"
-    )

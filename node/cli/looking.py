@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from node.cli.options import AsJson, State, client_of
-from node.cli.output import print_fields, print_json, print_table
+from node.cli.output import minute, print_fields, print_json, print_table
 
 MAX_TARGET = 1024
 "Characters of a URI that can be asked for."
@@ -94,7 +94,21 @@ def resolve(
                 ("target", answer["target"]),
                 ("kind", answer.get("kind")),
                 ("nodes", nodes),
+                *_pin(answer.get("pin")),
                 ("answer", f"{answer['status']} {answer.get('reason', '')}".rstrip()),
             ]
         )
     return 0 if answer["status"] < 300 else 1
+
+
+def _pin(pin: dict[str, Any] | None) -> list[tuple[str, object]]:
+    """The pin of a target, and what conflicts with it."""
+    if pin is None:
+        return []
+    rows: list[tuple[str, object]] = [
+        ("pinned to", f"{pin['key'] or 'none'} since {minute(pin['since'])} UTC")
+    ]
+    if pin["conflict"]:
+        keys = [offer["key"] for offer in pin["conflict"]]
+        rows.append(("refused", [*keys, "see ringmesh pin list"]))
+    return rows

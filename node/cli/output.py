@@ -8,6 +8,8 @@ from typing import Any
 import typer
 
 _GAP = "  "
+_SHORT = 16
+"Characters of a key that are shown where the whole would be in the way."
 
 
 def print_json(value: Any) -> None:
@@ -51,6 +53,30 @@ def cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     return "".join(c if c.isprintable() else "?" for c in str(value))
+
+
+def spoken(name: str | None) -> str | None:
+    """A number of the network in groups of digits; anything else as it is."""
+    from federation.model.number import Number
+
+    return Number(name).spoken if name and Number.fits(name) else name
+
+
+def short(key: str | None) -> str | None:
+    """The beginning of a key, enough for people to tell it from others."""
+    return key if key is None or len(key) <= _SHORT else f"{key[:_SHORT]}…"
+
+
+def minute(instant: str | None) -> str | None:
+    """An instant of the API, to the minute, in UTC."""
+    return None if instant is None else instant[:16].replace("T", " ")
+
+
+def duration(seconds: float | None) -> str | None:
+    """A short time in milliseconds, a longer one in seconds."""
+    if seconds is None:
+        return None
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def _print_rich(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,23 +1,35 @@
-"""User commands on the storage of a node that is not running."""
+"""Commands on the storage of a node that is not running."""
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from sqlalchemy import Connection
+
+from federation.domain_proof import DnsResolver
 from federation.model.clocks import SystemClock, SystemEntropy
 from node.accounts.account import Account
 from node.accounts.login import AccountError, Reserved
+from node.accounts.rows import load_accounts
 from node.accounts.store import AccountStore
 from node.accounts.wanted import WantedAccount
 from node.cli.desk import Outcome, Progress
 from node.cli.user_file import NewUser
 from node.config import Config
+from node.dns_lines import Whereabouts
+from node.domain_desk import DomainDesk, DomainNames
+from node.pin_desk import PinDesk
 from node.settings import load
 from node.sheet import AccountSheet, ServedAt
 from node.state import StateFolder
 from node.storage.database import Database
+from node.storage.domains import load_domains
+from node.storage.pins import PinBook, load_pins
+from node.storage.writer import WriteThrough
 
 
 class StoppedNodeDesk:
@@ -88,17 +100,15 @@ class StoppedNodeDesk:
 
 @contextlib.contextmanager
 def stopped_desk(folder: StateFolder) -> Iterator[StoppedNodeDesk]:
-    """The desk of a stopped node; its database is open while the block lasts.
+    """The user desk of a stopped node; its database is open while the block lasts.
 
     Raises:
         ConfigError: the configuration or a file of the folder will not do.
         StorageError: the database cannot be used.
     """
-    file = os.environ.get("RINGMESH_CONFIG")
-    config = load(Path(file) if file else None, os.environ)
-    served = _served(config, folder)
-    database = Database.open(folder.path)
-    try:
+    with _opened(folder) as (config, database):
+        names = _domain_names(config, folder, database)
+        served = _served(config, folder, names)
         yield StoppedNodeDesk(
             AccountStore(
                 database,
@@ -109,15 +119,72 @@ def stopped_desk(folder: StateFolder) -> Iterator[StoppedNodeDesk]:
             ),
             served,
         )
+
+
+@contextlib.contextmanager
+def stopped_pins(folder: StateFolder) -> Iterator[PinDesk]:
+    """The pins of a stopped node; raises as `stopped_desk`."""
+    with _opened(folder) as (_, database):
+        with database.read() as connection:
+            pins = load_pins(connection)
+        yield PinDesk(PinBook(pins, WriteThrough(database)), SystemClock())
+
+
+@contextlib.contextmanager
+def stopped_domains(folder: StateFolder) -> Iterator[DomainDesk]:
+    """The domains of a stopped node; raises as `stopped_desk`."""
+    with _opened(folder) as (config, database):
+        with database.read() as connection:
+            accounts = load_accounts(connection)
+        names = _domain_names(config, folder, database)
+        node, last = folder.node_key(SystemEntropy()).id, folder.last_run()
+        served = _served(config, folder, names)
+        port = last.get("mesh_port", config.mesh_port)
+
+        async def keep(change: Callable[[Connection], None]) -> None:
+            with database.write() as connection:
+                change(connection)
+
+        yield DomainDesk(
+            names=names,
+            whereabouts=lambda: Whereabouts(node, served.addresses, served.sip_port, int(port)),
+            accounts=lambda: accounts,
+            keep=keep,
+            resolver=DnsResolver(config.dns.endpoints),
+            clock=SystemClock(),
+        )
+
+
+@contextlib.contextmanager
+def _opened(folder: StateFolder) -> Iterator[tuple[Config, Database]]:
+    file = os.environ.get("RINGMESH_CONFIG")
+    config = load(Path(file) if file else None, os.environ)
+    database = Database.open(folder.path)
+    try:
+        yield config, database
     finally:
         database.close()
 
 
-def _served(config: Config, folder: StateFolder) -> ServedAt:
+def _domain_names(config: Config, folder: StateFolder, database: Database) -> DomainNames:
+    """Configured are those of the last run, since `up` may have been given some as options."""
+    with database.read() as connection:
+        added = load_domains(connection)
+    last = folder.last_run()
+    configured = last.get("configured_domains", last.get("domains", config.domains))
+    return DomainNames(tuple(map(str, configured)), added)
+
+
+def _served(config: Config, folder: StateFolder, names: DomainNames) -> ServedAt:
     """Where the node was reached when it ran last; before its first run, where it would be."""
-    if last := folder.last_run():
-        return ServedAt.from_json(last)
-    return ServedAt.of(config, folder.node_key(SystemEntropy()).id)
+    last = folder.last_run()
+    if not last:
+        config = msgspec.structs.replace(config, domains=names.all)
+        return ServedAt.of(config, folder.node_key(SystemEntropy()).id)
+    served = ServedAt.from_json(last)
+    proven = [name for name in served.domains[: served.proven] if name in names.all]
+    domains = tuple(dict.fromkeys([*proven, *names.all]))
+    return replace(served, domains=domains, proven=len(proven))
 
 
 def _wanted(user: NewUser) -> WantedAccount:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from node.cli.options import AsJson, State, state_path_of
-from node.cli.output import print_fields, print_json, print_table
+from node.cli.output import print_fields, print_json, print_table, spoken
 
 if TYPE_CHECKING:
     from node.cli.desk import UserDesk
@@ -81,7 +81,7 @@ def list_users(as_json: AsJson = False, state: State = None) -> None:
         [
             (
                 user["login"],
-                _spoken(user["number"]),
+                spoken(user["number"]),
                 user.get("extension"),
                 user.get("name"),
                 user.get("devices"),
@@ -141,7 +141,7 @@ def _print_sheet(sheet: dict[str, Any], *, as_json: bool) -> None:
         fields.append(("password", sheet["password"]))
     fields += [
         ("server", sheet["server"]),
-        ("number", _spoken(sheet["number"])),
+        ("number", spoken(sheet["number"])),
         ("extension", sheet.get("extension")),
         ("name", sheet.get("name")),
         ("addresses", sheet["uri"]),
@@ -155,12 +155,6 @@ def _device(device: Any) -> str:
     if not isinstance(device, dict):
         return str(device)
     return " ".join(str(value) for value in device.values() if value not in (None, ""))
-
-
-def _spoken(number: str | None) -> str | None:
-    from federation.model.number import Number
-
-    return Number(number).spoken if number else None
 
 
 def _add_many(desk: "UserDesk", users: list["NewUser"], *, as_json: bool) -> int:
@@ -178,7 +172,7 @@ def _add_many(desk: "UserDesk", users: list["NewUser"], *, as_json: bool) -> int
     else:
         print_table(
             ("login", "password", "server", "number"),
-            [(s["login"], s["password"], s["server"], _spoken(s["number"])) for s in sheets],
+            [(s["login"], s["password"], s["server"], spoken(s["number"])) for s in sheets],
             "nobody was added",
         )
         for sentence in refused:

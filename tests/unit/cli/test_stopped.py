@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from federation.model.number import Number
-from node.cli import desk
+from node.cli import reach
 from node.cli.commands import run
 from node.sheet import ServedAt
 from node.state import StateFolder
@@ -108,7 +108,7 @@ def test_a_folder_in_use_without_an_answer_is_told(
     capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two writers never meet on the storage, also while a node is just starting."""
-    monkeypatch.setattr(desk, "STARTING_SECONDS", 0.05)
+    monkeypatch.setattr(reach, "STARTING_SECONDS", 0.05)
     with StateFolder.open(tmp_path).lock():
         assert run(["user", "add", "alice", "--state", str(tmp_path)]) == 3
     assert "in use, but no node answers on it yet" in capsys.readouterr().err
