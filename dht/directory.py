@@ -20,11 +20,11 @@ from dht.confirming import Confirming
 from dht.finder import LOOKUP_BUDGET_S, Finder, Found, LookupResult, NotFound, Search
 from dht.hand_over import HandOver
 from dht.maintenance import Maintenance
+from dht.memory import Memory
 from dht.messages import FULL, Answer, ContactEntry, FindNode, Get, Pong, Store, Stored
 from dht.number_claims import ClaimVerifier, Derive
 from dht.overlay import Overlay, Reply
 from dht.overlay_id import Offload, OverlayId, OverlayIdCache, overlay_id
-from dht.peer_cache import read_peer_cache
 from dht.publisher import Issuer, Name, Publication, Publisher
 from dht.publishing import Publishing
 from dht.record import Accepts, Kind, Record, record_key
@@ -42,6 +42,9 @@ log = structlog.get_logger("dht")
 
 MAX_RECENT = 64
 "Contacts that were lost and are tried again now and then."
+REJOIN_FIRST = 20
+"Remembered peers that are asked at once; the others follow."
+REJOIN_PER_S = 20.0
 
 
 class Directory:
@@ -75,12 +78,11 @@ class Directory:
         offload: Offload | None = None,
     ) -> None:
         self._key, self._network, self._clock = key, network, clock
-        self._own_endpoints, self._cache = own_endpoints, cache
+        self._own_endpoints = own_endpoints
         self._threads = [ThreadPoolExecutor(1, name) for name in ("dht-ids", "dht-numbers")]
         self._tasks = Tasks()
         now = clock.monotonic()
-        remembered = None if cache is None else read_peer_cache(cache, network.name)
-        self._cached = () if remembered is None else remembered.endpoints
+        self._memory = Memory(cache, network, clock)
         self._asn_of = asn_of
         self._table = SecureTable(overlay_id(key.id, nonce, network), asn_of)
         self._store = RecordStore(self._table.rank_of)
@@ -94,7 +96,7 @@ class Directory:
             entropy=entropy,
         )
         self._publisher = Publisher(entropy=entropy, now=now)
-        self._issuer = Issuer(key, network, newest=remembered.newest_issued if remembered else 0)
+        self._issuer = Issuer(key, network, newest=self._memory.newest_issued)
         self._lost: deque[Endpoint] = deque(maxlen=MAX_RECENT)
         self._confirming = Confirming(
             key=key,
@@ -168,8 +170,7 @@ class Directory:
             issuer=self._issuer,
             own_endpoints=self._own_endpoints,
             lost=self._lost,
-            network=self._network,
-            cache=self._cache,
+            memory=self._memory,
             clock=self._clock,
             entropy=entropy,
             tasks=self._tasks,
@@ -188,7 +189,7 @@ class Directory:
             self._maintenance.run(),
         ):
             self._tasks.spawn(work)
-        if self._cached:
+        if self._memory.endpoints():
             self._tasks.spawn(self._rejoin())
 
     async def close(self) -> None:
@@ -225,7 +226,13 @@ class Directory:
             self._overlay.greet(endpoint)
 
     async def _rejoin(self) -> None:
-        await self.join(self._cached)
+        """Ask those who were known, longest known first, whether they are still there."""
+        remembered = self._memory.endpoints()
+        await self.join(remembered[:REJOIN_FIRST])
+        for endpoint in remembered[REJOIN_FIRST:]:
+            if all(contact.endpoint != endpoint for contact in self._table):
+                self._tasks.spawn(_ignored(self._overlay.ping(endpoint, sends=1)))
+            await asyncio.sleep(1 / REJOIN_PER_S)
 
     # Finding
 
@@ -400,6 +407,7 @@ class Directory:
 
     def _on_contact(self, contact: Contact) -> None:
         log.debug("contact_new", node=contact.key.text, endpoint=str(contact.endpoint))
+        self._memory.recognise(contact)
         self._confirming.learned(contact.endpoint)
         self._publishing.offer(contact)
         self._hand_over.offer(contact)

@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import structlog
 
@@ -11,9 +10,9 @@ from dht.clock_check import ClockVerdict, clock_skew, judged_clock
 from dht.confirming import Confirming
 from dht.finder import Finder
 from dht.frame import NO_COOKIE
+from dht.memory import Memory
 from dht.overlay import Overlay
 from dht.overlay_id import OverlayId
-from dht.peer_cache import MAX_CACHED_PEERS, PeerCache, write_peer_cache
 from dht.publisher import Issuer, Publisher
 from dht.publishing import Publishing
 from dht.store import RecordStore
@@ -21,7 +20,6 @@ from dht.table import BUCKET_SIZE, Contact, SecureTable
 from dht.tasks import Tasks
 from federation.model.address import Endpoint
 from federation.model.clocks import Clock, Entropy, Monotonic
-from federation.model.network import Network
 
 log = structlog.get_logger("dht")
 
@@ -63,8 +61,7 @@ class Maintenance:
         issuer: Issuer,
         own_endpoints: Callable[[], Sequence[Endpoint]],
         lost: deque[Endpoint],
-        network: Network,
-        cache: Path | None,
+        memory: Memory,
         clock: Clock,
         entropy: Entropy,
         tasks: Tasks,
@@ -74,11 +71,10 @@ class Maintenance:
         self._table, self._store = table, store
         self._publisher, self._publishing, self._issuer = publisher, publishing, issuer
         self._own_endpoints, self._lost = own_endpoints, lost
-        self._network, self._cache = network, cache
+        self._memory = memory
         self._clock, self._entropy = clock, entropy
         self._asked: dict[bytes, Monotonic] = {}
         self._due: dict[str, Monotonic] = {}
-        self._saved: PeerCache | None = None
         self._clock_was = ClockVerdict.UNKNOWN
 
     async def run(self) -> None:
@@ -111,21 +107,7 @@ class Maintenance:
 
     def save(self) -> None:
         """Write the peer cache, if it changed."""
-        if self._cache is None:
-            return
-        ordered = sorted(self._table, key=lambda contact: contact.first_heard)
-        peers = tuple(contact.endpoint for contact in ordered[:MAX_CACHED_PEERS])
-        if not peers and self._saved is None:
-            peers = tuple(self._lost)[:MAX_CACHED_PEERS]
-        content = PeerCache(self._issuer.newest, peers)
-        if content == self._saved:
-            return
-        try:
-            write_peer_cache(self._cache, self._network.name, content)
-        except OSError as error:
-            log.warning("peer_cache_not_written", path=str(self._cache), reason=str(error))
-        else:
-            self._saved = content
+        self._memory.save(self._table, newest_issued=self._issuer.newest, lost=self._lost)
 
     def _is_due(self, chore: str, every: float) -> bool:
         """Whether a chore's time has come; if so, its next time is set, with jitter."""

@@ -10,7 +10,6 @@ from kademlia import routing
 from dht.messages import Ping
 from dht.number_claims import MAX_QUEUED, ClaimVerifier
 from dht.overlay_id import OverlayId, OverlayIdCache, PuzzleError, overlay_id, solve
-from dht.peer_cache import PeerCache, read_peer_cache, write_peer_cache
 from dht.pending import MAX_PENDING, Pending, PendingTable, Repeat, Silent
 from dht.publisher import (
     ADDRESS_INTERVAL_S,
@@ -477,17 +476,3 @@ async def test_the_queue_of_claims_is_bounded() -> None:
 
 
 # The peer cache
-
-
-def test_the_peer_cache_survives_and_damage_reads_as_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "peers"
-    cache = PeerCache(1_900_000_000_000, (at("127.0.0.1"), Endpoint("2001:db8::1", 1)))
-    assert read_peer_cache(path, "test") == PeerCache()
-    write_peer_cache(path, "test", cache)
-    assert read_peer_cache(path, "test") == cache
-    assert read_peer_cache(path, "main") == PeerCache()
-    assert list(tmp_path.iterdir()) == [path]
-    whole = path.read_bytes()
-    for damaged in (b"", whole[:-1], whole + b"\0", b"\x80\x03cos\nsystem", bytes(99_999)):
-        path.write_bytes(damaged)
-        assert read_peer_cache(path, "test") == PeerCache()
