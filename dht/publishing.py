@@ -225,6 +225,8 @@ class Publishing:
             self._wake.set()
         name = item.publication.name
         log.debug("published", kind=name.kind.name, label=name.label, asked=asked, holders=holders)
+        if self._is_due(item):
+            return  # changed meanwhile: what is waited for is the next round
         for future in self._waiting.pop(name, ()):
             if not future.done():
                 future.set_result(self._is_kept(item))

@@ -13,13 +13,15 @@ from dht.answers import joined
 from dht.candidates import Candidates
 from dht.messages import MAX_CONTACTS, MAX_RECORDS, ContactEntry, Observed, Part, Records
 from dht.overlay_id import MAX_WAITING, OverlayId, OverlayIdCache, overlay_id
-from dht.record import Kind, Record
+from dht.record import Accepts, Kind, Record, record_key
 from dht.store import RecordStore, merge
 from dht.table import GROUP_PER_BUCKET, GROUP_PER_TABLE, Contact, SecureTable
 from federation.model.address import Endpoint
 from federation.model.clocks import Monotonic
 from federation.model.identity import AccountKey, NodeKey
+from tests.support.dht_network import TESTNET, MemoryNetwork
 from tests.support.dht_records import NET, NUMBER, a_record
+from tests.support.virtual_loop import run_virtually
 
 CPU_GOAL_S = 0.005
 "What a single hostile datagram may cost."
@@ -186,3 +188,26 @@ async def test_one_pair_is_checked_once_however_many_ask_meanwhile() -> None:
     assert isinstance(results[0], asyncio.CancelledError)
     assert set(results[1:]) == {overlay_id(key, bytes(8), NET)}
     assert computed == 2
+
+
+def test_published_means_what_was_published_last() -> None:
+    """A change during a store round is waited for until its own round is over."""
+
+    async def run() -> None:
+        network = MemoryNetwork()
+        one, two, three = [await network.node(n) for n in (1, 2, 3)]
+        for node in (two, three):
+            await node.directory.join([one.endpoint])
+        await asyncio.sleep(30)
+        one.directory.publish_user("alice", Accepts.USER)
+        await asyncio.sleep(0.015)
+        one.directory.publish_user("alice", Accepts.TRUNK)
+        assert await one.directory.published(Kind.USER, "alice")
+        key = record_key(Kind.USER, one.key.id, "alice", TESTNET)
+        for node in (two, three):
+            (record,) = node.directory._store.at_key(key, now=node.clock.unix())
+            assert record.route is not None
+            assert record.route.accepts is Accepts.TRUNK
+        await network.close()
+
+    run_virtually(run())
