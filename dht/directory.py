@@ -25,6 +25,7 @@ from dht.messages import FULL, Answer, ContactEntry, FindNode, Get, Pong, Store,
 from dht.number_claims import ClaimVerifier, Derive
 from dht.overlay import Overlay, Reply
 from dht.overlay_id import Offload, OverlayId, OverlayIdCache, overlay_id
+from dht.prefixes import PrefixOffer, PrefixPayload
 from dht.publisher import Issuer, Name, Publication, Publisher
 from dht.publishing import Publishing
 from dht.record import Accepts, Kind, Record, record_key
@@ -288,6 +289,15 @@ class Directory:
         """Who has a number: every claim whose account key derives to it."""
         return await self.find(Kind.NUMBER, None, number, budget=budget)
 
+    async def find_prefixes(
+        self, node: NodeId, trunk: str, *, budget: float = LOOKUP_BUDGET_S
+    ) -> LookupResult:
+        """Which numbers a trunk of a node offers to reach; to be asked of allowed nodes only.
+
+        The records' `prefixes` hold the offers. Nothing proves that a trunk may serve them.
+        """
+        return await self.find(Kind.PREFIXES, node, trunk, budget=budget)
+
     def trust_number(self, number: Number, account: AccountId) -> None:
         """A pair that was verified before needs no Argon2id again."""
         self._verifier.trust(number, account)
@@ -320,6 +330,15 @@ class Directory:
     def publish_domain(self, domain: str, nodes: Sequence[NodeId] = ()) -> None:
         """Publish which nodes answer for a domain that names this node's key."""
         self.publish(Publication(kind=Kind.DOMAIN, label=domain, nodes=tuple(nodes)))
+
+    def publish_prefixes(self, trunk: str, offers: Sequence[PrefixOffer]) -> None:
+        """Publish which numbers a trunk of this node reaches, for nodes that allow this one.
+
+        Raises:
+            CanonicalError: no offer, too many, or a prefix that is not digits or comes twice.
+        """
+        payload = PrefixPayload(tuple(sorted(offers)))
+        self.publish(Publication(kind=Kind.PREFIXES, label=trunk, prefixes=payload))
 
     def withdraw(self, kind: Kind, label: str, account: AccountId | None = None) -> bool:
         """Say that a record is gone, by a tombstone; False if it was not published."""

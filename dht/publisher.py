@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from dht.prefixes import PrefixPayload
 from dht.record import (
     ADDRESS_TTL,
     MAX_DELEGATION_S,
@@ -66,11 +67,15 @@ class Publication:
     "The key that the number belongs to; numbers only."
     nodes: tuple[NodeId, ...] = ()
     "Who takes the calls, first choice first; empty: this node."
+    prefixes: PrefixPayload | None = None
+    "What a trunk offers; that kind only. None where a tombstone is all there is to send."
 
     def __post_init__(self) -> None:
         check_label(self.kind, self.label)
         if (self.account is not None) != (self.kind is Kind.NUMBER):
             raise RecordError("a number, and nothing else, is published with its account key")
+        if self.prefixes is not None and self.kind is not Kind.PREFIXES:
+            raise RecordError("prefixes are published in a record of their own")
         if len(self.nodes) > MAX_ROUTES:
             raise RecordError(f"a route names at most {MAX_ROUTES} nodes")
 
@@ -106,12 +111,16 @@ class Issuer:
     def issue(
         self, publication: Publication, endpoints: tuple[Endpoint, ...], *, now: UnixTime
     ) -> Record | None:
-        """A fresh record; None for the address of a node that has none yet."""
+        """A fresh record; None where there is nothing to say: no address yet, or no prefixes."""
         payload: Payload
         if publication.kind is Kind.ADDRESS:
             if not endpoints:
                 return None
             payload = AddressPayload(endpoints[:MAX_ENDPOINTS])
+        elif publication.kind is Kind.PREFIXES:
+            if publication.prefixes is None:
+                return None
+            payload = publication.prefixes
         else:
             hint = endpoints[0] if endpoints else None
             nodes = publication.nodes or (self._key.id,)

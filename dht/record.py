@@ -26,6 +26,7 @@ from dht.canonical import (
     read_text,
 )
 from dht.messages import MAX_ENVELOPE, MAX_TIME_MS
+from dht.prefixes import PrefixPayload
 from federation.delegation import MAX_DELEGATION_BYTES, Delegation, DelegationError
 from federation.model.address import AddressError, Endpoint
 from federation.model.errors import PeerError, SignatureError
@@ -63,7 +64,7 @@ class RecordError(PeerError):
 
 
 class Kind(enum.IntEnum):
-    """What a record says. 4 is kept for the number prefixes of outbound trunks."""
+    """What a record says."""
 
     ADDRESS = 1
     "Where a node is reached. Owner: the node key; label: empty."
@@ -71,6 +72,8 @@ class Kind(enum.IntEnum):
     "Where an account of a node is reached. Owner: the node key; label: its login."
     DOMAIN = 3
     "Which nodes answer for a domain. Owner: the node key its proof names; label: the domain."
+    PREFIXES = 4
+    "Which numbers a trunk offers to reach. Owner: the node key; label: the trunk's login."
     NUMBER = 5
     "Who has a number. Owner: the account key; label: the 15 digits; delegated to a node key."
 
@@ -184,7 +187,7 @@ class RoutePayload:
         return cls(Accepts(read_int(fields[0], 0, 7)), tuple(routes))
 
 
-Payload: TypeAlias = AddressPayload | RoutePayload
+Payload: TypeAlias = AddressPayload | RoutePayload | PrefixPayload
 
 
 def record_key(kind: Kind, owner: PublicKey | None, label: str, network: Network) -> bytes:
@@ -253,6 +256,11 @@ class Record:
     def route(self) -> RoutePayload | None:
         """The payload of a route or claim."""
         return self.payload if isinstance(self.payload, RoutePayload) else None
+
+    @property
+    def prefixes(self) -> PrefixPayload | None:
+        """The payload of a trunk's offers."""
+        return self.payload if isinstance(self.payload, PrefixPayload) else None
 
     def signed(self, key: SigningKey, network: Network) -> "Record":
         """This record with its key and its envelope, signed by the publisher's key.
@@ -323,6 +331,8 @@ def _read_body(body: bytes, envelope: bytes, network: Network) -> Record:
             raise RecordError("a tombstone has no payload and lives as long as its kind may")
     elif kind is Kind.ADDRESS:
         payload = AddressPayload.read(fields[8])
+    elif kind is Kind.PREFIXES:
+        payload = PrefixPayload.read(fields[8])
     else:
         payload = RoutePayload.read(fields[8])
     issued = read_int(fields[5], 0, MAX_TIME_MS)
@@ -381,7 +391,7 @@ def check_label(kind: Kind, label: str) -> None:
     match kind:
         case Kind.ADDRESS:
             fits = label == ""
-        case Kind.USER:
+        case Kind.USER | Kind.PREFIXES:
             fits = _LOGIN.fullmatch(label) is not None
         case Kind.DOMAIN:
             parts = label.split(".")

@@ -1,5 +1,6 @@
 """Records and frames for tests of the DHT's cores."""
 
+from dht.prefixes import PrefixOffer, PrefixPayload
 from dht.publisher import Issuer, Publication
 from dht.record import Accepts, Kind, Record
 from federation.model.address import Endpoint
@@ -14,6 +15,7 @@ NODE = NodeKey(bytes([1]) * 32)
 OTHER = NodeKey(bytes([2]) * 32)
 ACCOUNT = AccountKey(bytes([3]) * 32)
 NUMBER = "021715428861289"
+OFFERS = PrefixPayload((PrefixOffer("43", 10, 1), PrefixOffer("431", 0, 2), PrefixOffer("7")))
 
 
 def a_record(
@@ -31,6 +33,7 @@ def a_record(
         label=label,
         accepts=accepts,
         account=account if kind is Kind.NUMBER else None,
+        prefixes=OFFERS if kind is Kind.PREFIXES else None,
     )
     issuer = Issuer(key, NET)
     if tombstone:
@@ -45,7 +48,9 @@ def every_kind() -> list[Record]:
         a_record(Kind.ADDRESS, ""),
         a_record(),
         a_record(Kind.DOMAIN, "example.org"),
+        a_record(Kind.PREFIXES, "provider"),
         a_record(Kind.NUMBER, NUMBER),
+        a_record(Kind.PREFIXES, "provider", tombstone=True),
         a_record(tombstone=True),
         a_record(Kind.NUMBER, NUMBER, tombstone=True),
     ]

@@ -165,7 +165,7 @@ def test_unknown_kinds_are_refused() -> None:
     assert isinstance(outer[0], bytes)
     body = canonical.unpack(outer[0])
     assert isinstance(body, list)
-    body[1] = 4
+    body[1] = 6
     packed = canonical.pack(body)
     with pytest.raises(RecordError, match="not known"):
         Record.decode(canonical.pack([packed, NODE.sign(NET.context("rec1") + packed)]), NET)
