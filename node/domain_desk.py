@@ -17,7 +17,7 @@ from node.accounts.account import Account
 from node.config import MAX_DOMAINS, SettingError, check_domain
 from node.control import JsonObject, RefusedError
 from node.dns_lines import Finding, LineCheck, Purpose, Whereabouts, check_lines, dns_lines
-from node.own_domains import lack_of_way
+from node.own_domains import is_global, lack_of_way
 from node.storage.domains import delete_domain, insert_domain
 
 MAX_LOGINS_TOLD = 20
@@ -43,8 +43,8 @@ class DomainNames:
 class Looks(Protocol):
     """A running node's looks at its domains (`node.own_domains.OwnDomains`)."""
 
-    def is_proven(self, domain: str) -> bool:
-        """Whether the domain works, as far as is known."""
+    def is_proven(self, domain: str) -> bool | None:
+        """Whether the domain works; `None` if that is not known yet."""
 
     def lack(self, domain: str) -> str:
         """What is missing, as far as is known."""
@@ -112,6 +112,7 @@ class DomainDesk:
             "dns": [line.as_json() for line in dns_lines(name, self.whereabouts())],
             "accounts": len(accounts),
             "uri": [f"sip:{account.login}@{name}" for account in accounts[:MAX_LOGINS_TOLD]],
+            "public": any(map(is_global, self.whereabouts().addresses)),
             "without_hash": len(without),
             "logins_without_hash": without[:MAX_LOGINS_TOLD],
         }

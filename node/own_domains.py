@@ -67,9 +67,9 @@ class OwnDomains:
         """The domains have changed, or somebody thinks that DNS has."""
         self._changed.set()
 
-    def is_proven(self, domain: str) -> bool:
-        """Whether the last looks found that others believe the name and phones are led here."""
-        return domain in self._proven
+    def is_proven(self, domain: str) -> bool | None:
+        """Whether others believe the name and phones are led here; `None`: not looked yet."""
+        return domain in self._proven if domain in self._misses else None
 
     def lack(self, domain: str) -> str:
         """What the last look found missing; empty if nothing, or not looked yet."""

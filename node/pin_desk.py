@@ -67,9 +67,10 @@ def read_name(text: str) -> tuple[PinKind, str]:
     Raises:
         RefusedError: it is neither.
     """
-    plain = "".join(text.split()).replace("-", "") if text[:1] == "0" else text.strip()
-    if Number.fits(plain):
-        return PinKind.NUMBER, plain
+    digits = "".join(text.split()).replace("-", "")
+    if Number.fits(digits):
+        return PinKind.NUMBER, digits
+    plain = text.strip()
     try:
         if len(plain) > MAX_NAME or "@" in plain:
             raise DomainError(plain)

@@ -1,8 +1,7 @@
 """`ringmesh domain add|list|verify|remove`, with the node running or stopped."""
 
-import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -20,7 +19,7 @@ _HEADINGS = {
     "proof": "so that others believe the name is yours:",
     "phones": "so that phones find this node by the name:",
     "phones by SRV": "instead of that, where the name's own address is a web server's:",
-    "other proof": "instead of TXT, only where you cannot have TXT records:",
+    "other proof": "instead of TXT, only where TXT records cannot be had (beside the A record):",
 }
 
 
@@ -54,6 +53,11 @@ def add(name: Name, as_json: AsJson = False, state: State = None) -> None:
     domain = added["domain"]
     typer.echo(f"{domain} is added: this node answers for it. Put these into its DNS:")
     _print_lines(added["dns"])
+    if not added["public"]:
+        typer.echo(
+            "\nThese addresses are not public: where others reach this node by another one "
+            "(that of your\nrouter, say), write that in their place."
+        )
     typer.echo(f"\nThen check them with: ringmesh domain verify {domain}")
     if added["uri"]:
         more = added["accounts"] - len(added["uri"])
@@ -141,13 +145,19 @@ class _StoppedDomains:
         return self._desk.all()
 
     def add(self, name: str) -> dict[str, Any]:
-        return asyncio.run(self._desk.add(name))
+        return _finished(self._desk.add(name))
 
     def remove(self, name: str) -> dict[str, Any]:
-        return asyncio.run(self._desk.remove(name))
+        return _finished(self._desk.remove(name))
 
     def verify(self, name: str) -> dict[str, Any]:
-        return asyncio.run(self._desk.verify(name))
+        return _finished(self._desk.verify(name))
+
+
+def _finished(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    import asyncio
+
+    return asyncio.run(work)
 
 
 @contextlib.contextmanager
@@ -188,7 +198,9 @@ def _print_findings(answer: dict[str, Any]) -> None:
             typer.echo(f"\n  {heading}")
         for line in chosen:
             record = f"{line['name']} {line['type']}"
-            typer.echo(f"    {record:<{width}}  {_finding(line)}")
+            typer.echo(
+                f"    {record:<{width}}  {_finding(line, is_needed=_needs(answer, purpose))}"
+            )
 
 
 def _belief(answer: dict[str, Any]) -> str:
@@ -206,12 +218,19 @@ def _way(answer: dict[str, Any]) -> str:
     return "phones find this node by it" if answer["phones"] else cell(answer["lack_of_way"])
 
 
-def _finding(line: dict[str, Any]) -> str:
+def _needs(answer: dict[str, Any], purpose: str) -> bool:
+    """Whether a record that is not there would change anything."""
+    return not answer["phones" if purpose.startswith("phones") else "believed"]
+
+
+def _finding(line: dict[str, Any], *, is_needed: bool) -> str:
     """What DNS says of one line."""
     found = cell(", ".join(line["found"]))
     match line["finding"]:
         case "there":
             return f"there: {found}"
+        case "missing" if not is_needed:
+            return "not there, and not needed"
         case "missing":
             return f"missing; wanted: {line['value']}"
         case "different":

@@ -30,8 +30,7 @@ def why(
 ) -> int:
     """Explain what a call to URI would meet, step by step, without making it.
 
-    How the target is read, the proof of a domain, each lookup with who answered what, the pins,
-    the nodes chosen. Exit code 1 if the call would lead nowhere.
+    Exit code 1 if the call would lead nowhere.
     """
     if len(uri) > MAX_TARGET:
         raise typer.BadParameter(f"a target has at most {MAX_TARGET} characters")
@@ -127,7 +126,10 @@ def _breadth(lookup: dict[str, Any]) -> str:
         for place in lookup["places"]
         if place["asked"]
     ]
-    return f"{'; '.join(places) or 'nobody was waited for'}; {hops}{end}"
+    unheard = lookup["asked"] - sum(place["asked"] for place in lookup["places"])
+    if unheard > 0:
+        places.append(f"{unheard} more asked and not waited for")
+    return f"{'; '.join(places)}; {hops}{end}"
 
 
 def _peers(lookup: dict[str, Any]) -> Iterator[_Line]:

@@ -148,7 +148,7 @@ def _explain(pin: dict[str, Any]) -> None:
         return
     name = spoken(pin["name"])
     command = f"ringmesh pin accept {pin['name']}"
-    calls = "calls go to the pinned key only" if pin["key"] else "calls are refused"
+    calls = "calls go to the pinned key or nowhere" if pin["key"] else "calls are refused"
     typer.echo(f"\n{name} has a conflict; {calls}:")
     if pin["key"]:
         typer.echo(f"  pinned   {pin['key']}")

@@ -2,15 +2,60 @@
 
 import asyncio
 import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from federation.domain_proof import ResolveError, Service
+from federation.model.clocks import SystemClock
 from federation.model.identity import NodeKey
 from federation.model.number import Number
 from node.control import JsonObject, RefusedError
+from node.dns_lines import Whereabouts
+from node.domain_desk import DomainDesk, DomainNames
+from node.pin_desk import PinDesk
 from node.sheet import AccountSheet, ServedAt
+from node.storage.pins import PinBook
 
 KEY = NodeKey(bytes(range(32)))
 SERVED = ServedAt(key_name=KEY.id.key_name, addresses=("192.0.2.7",), sip_port=5070)
+
+
+class Nowhere:
+    """A writer that keeps nothing."""
+
+    def put(self, table: str, key: tuple[Any, ...], row: Mapping[str, Any]) -> None: ...
+
+    def remove(self, table: str, key: tuple[Any, ...]) -> None: ...
+
+
+class SetDns:
+    """DNS with the records that a test sets, by name."""
+
+    def __init__(self) -> None:
+        self.txt: dict[str, list[str]] = {}
+        self.srv: dict[str, list[Service]] = {}
+        self.hosts: dict[str, list[str]] = {}
+        self.silent: set[str] = set()
+
+    async def texts(self, name: str) -> Sequence[str]:
+        self._must_answer(name)
+        return self.txt.get(name, [])
+
+    async def services(self, name: str) -> Sequence[Service]:
+        self._must_answer(name)
+        return self.srv.get(name, [])
+
+    async def addresses(self, name: str) -> Sequence[str]:
+        self._must_answer(name)
+        return self.hosts.get(name, [])
+
+    def _must_answer(self, name: str) -> None:
+        if name in self.silent:
+            raise ResolveError(f"no answer for {name}")
+
+
+async def _kept_nowhere(change: Any) -> None:
+    """A commit to no database."""
 
 
 class MemoryNode:
@@ -21,6 +66,16 @@ class MemoryNode:
         self.live_calls: dict[str, JsonObject] = {
             "c1": {"id": "c1", "from": "a", "to": "b", "state": "up", "since": 3.0, "peer": None}
         }
+        self.pin_book = PinBook([], Nowhere())
+        self.pin_desk = PinDesk(self.pin_book, SystemClock())
+        self.domain_desk = DomainDesk(
+            names=DomainNames(("conf.example",)),
+            whereabouts=lambda: Whereabouts(KEY.id, SERVED.addresses, 5060, 7060),
+            accounts=list,
+            keep=_kept_nowhere,
+            resolver=SetDns(),
+            clock=SystemClock(),
+        )
         self.trouble: asyncio.Future[str] | None = None
         self.events: list[str] = []
         self._start_error = start_error
