@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = {"baresip": "baresip-core", "sipp": "sip-tester", "kamailio": "kamailio"}
+PACKAGES = {
+    "baresip": "baresip-core",
+    "sipp": "sip-tester",
+    "kamailio": "kamailio",
+    "turnserver": "coturn",
+    "turnutils_uclient": "coturn",
+    "turnutils_peer": "coturn",
+}
 "Debian's names of the packages that bring the programs."
 _END_GRACE = 3.0
 
