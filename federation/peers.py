@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from federation.admission import room_for
 from federation.dialler import DIAL_TIMEOUT, Dialler
 from federation.host import Forgettable
 from federation.link import Link, LinkEvents
@@ -41,8 +42,6 @@ from federation.ports import (
 from federation.quic.connection import Connection
 from federation.quic.endpoint import QuicEndpoint
 
-MAX_LINKS = 1_024
-"Links at once; above, the oldest without an exchange makes room."
 MAX_REMEMBERED_ENDPOINTS = 4_096
 DRAIN_TIMEOUT = 2.0
 "Seconds that `drain` waits for answers."
@@ -374,7 +373,7 @@ class Links:
         if node is None or node == self._id or self.is_draining:
             link.close(LinkError.SHUTDOWN, "not now")
             return
-        if not self._make_room(node):
+        if not self._make_room(node, link):
             link.close(LinkError.FULL, "too many links")
             return
         peer = self._peer(node)
@@ -385,12 +384,13 @@ class Links:
             _log.debug("link_made", node=str(node), limit_by=source)
             peer.adopt(link)
 
-    def _make_room(self, node: NodeId) -> bool:
-        linked = [peer for peer in self._peers.values() if peer.link is not None]
-        if len(linked) < MAX_LINKS or any(peer.node == node for peer in linked):
-            return True
-        for peer in linked:
-            if peer.link is not None and peer.link.exchange_count == 0:
-                peer.link.close(LinkError.FULL, "making room")
-                return True
-        return False
+    def _make_room(self, node: NodeId, newcomer: Link) -> bool:
+        others = [
+            peer.link
+            for peer in self._peers.values()
+            if peer.link is not None and peer.node != node
+        ]
+        leaving = room_for(newcomer, others)
+        for link in leaving or ():
+            link.close(LinkError.FULL, "making room")
+        return leaving is not None
