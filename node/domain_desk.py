@@ -138,9 +138,11 @@ class DomainDesk:
         """Ask DNS now, line by line, and whether others would believe it."""
         name = self._own(text)
         at = self.whereabouts()
-        checks = await check_lines(dns_lines(name, at), at, self.resolver)
+        checks, way = await asyncio.gather(
+            check_lines(dns_lines(name, at), at, self.resolver),
+            lack_of_way(name, self.resolver, at.addresses, at.sip_port),
+        )
         lack = await self._lack_of_proof(name, checks)
-        way = await lack_of_way(name, self.resolver, at.addresses, at.sip_port)
         if self.looks is not None:
             self.looks.look_soon()
         return {
