@@ -49,7 +49,13 @@ swarms = st.builds(
     ],
     bits, st.integers(0, 10_000), groups, st.integers(0, 3), st.integers(1, 60),
 )  # fmt: skip
-named = st.lists(entries, max_size=25) | swarms
+named = swarms | st.lists(entries, max_size=25)
+tables = st.lists(entries, max_size=40) | st.builds(
+    lambda count, near, step: [
+        ContactEntry(place((near + step * n) % 256, n), home(7 * n % 380, n)) for n in range(count)
+    ],
+    st.sampled_from([5, 20, 40]), bits, st.integers(1, 255),
+)  # fmt: skip
 picks = st.integers(0, 10_000)
 
 
@@ -62,14 +68,16 @@ class HostilePeers(RuleBasedStateMachine):
         self.limit.start()
 
     @initialize(
-        seeds=st.lists(st.tuples(entries, st.booleans()), max_size=40),
+        seeds=tables,
+        suspects=st.sets(st.integers(0, 39)),
         wants_records=st.booleans(),
         radius=st.sampled_from(RADII),
         knows=st.booleans(),
     )
     def begin(
         self,
-        seeds: list[tuple[ContactEntry, bool]],
+        seeds: list[ContactEntry],
+        suspects: set[int],
         wants_records: bool,
         radius: int,
         knows: bool,
@@ -81,7 +89,7 @@ class HostilePeers(RuleBasedStateMachine):
         self.lookup = Lookup(
             bytes(32),
             own_id=OWN,
-            seeds=[Seed(entry, is_suspect=suspect) for entry, suspect in seeds],
+            seeds=[Seed(entry, is_suspect=n in suspects) for n, entry in enumerate(seeds)],
             wants_records=wants_records,
             own_records=self.best,
             radius=radius,
@@ -101,7 +109,7 @@ class HostilePeers(RuleBasedStateMachine):
     @rule(
         pick=picks,
         contacts=named,
-        records=st.lists(st.sampled_from(RECORDS), max_size=3),
+        records=st.just([]) | st.lists(st.sampled_from(RECORDS), max_size=3),
         many=st.integers(1, 20),
     )
     def answers_come(
@@ -122,6 +130,29 @@ class HostilePeers(RuleBasedStateMachine):
                     now=self.now,
                 )
             )
+
+    @precondition(lambda self: self.open)
+    @rule(near=bits, step=st.integers(0, 7), start=picks, group=groups, most=st.integers(1, 60))
+    def all_name_neighbours_without_end(
+        self, near: int, step: int, start: int, group: int, most: int
+    ) -> None:
+        """Each of them others, ever nearer ones."""
+        for _ in range(most):
+            if not self.open:
+                break
+            ask = self.open.pop(0)
+            start += 20
+            contacts = [
+                ContactEntry(place(max(1, near - step * n), start + n), home((group + n) % 400, n))
+                for n in range(20)
+            ]
+            if ask.radius is not None:
+                asks = self.lookup.sampled(ask.id, contacts=contacts, now=self.now)
+            else:
+                asks = self.lookup.answered(
+                    ask.id, contacts=contacts, endpoint=ask.endpoint, now=self.now
+                )
+            self.take(asks)
 
     @precondition(lambda self: self.open)
     @rule(pick=picks, many=st.integers(1, 20))
@@ -153,7 +184,7 @@ class HostilePeers(RuleBasedStateMachine):
         assert not self.lookup.sampled(entry.id, contacts=contacts, now=self.now)
         assert len(self.lookup._peers) == before
 
-    @rule(seconds=st.floats(0, 0.5, width=32))
+    @rule(seconds=st.floats(0, 0.125, width=32))
     def time_passes(self, seconds: float) -> None:
         self.now = Monotonic(self.now + seconds)
         self.take(self.lookup.handle_timer(now=self.now))
@@ -219,4 +250,4 @@ class HostilePeers(RuleBasedStateMachine):
 
 
 TestHostilePeers = HostilePeers.TestCase
-TestHostilePeers.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestHostilePeers.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
