@@ -40,7 +40,6 @@ CLAIMS = [
     ).envelope
     for n in range(1, 25)
 ]
-Made = tuple[bytes, Endpoint]
 T = TypeVar("T")
 
 
@@ -121,7 +120,7 @@ class Victim:
 
     async def in_a_lookup(
         self, answer: messages.Answer | bytes
-    ) -> tuple[Made, "asyncio.Task[Any]"]:
+    ) -> tuple[bytes, "asyncio.Task[Any]"]:
         """An answer to what a lookup for the number asks the stranger, and that lookup."""
         directory = self.node.directory
         contact = directory._overlay.known(self.id)
@@ -133,7 +132,7 @@ class Victim:
         for _ in range(50):
             await asyncio.sleep(0)
             if any(to == THERE for _, to in self.sent):
-                return (self.reply(self.asked(), answer), THERE), lookup
+                return self.reply(self.asked(), answer), lookup
         raise AssertionError("the stranger was not asked")
 
 
@@ -176,7 +175,7 @@ def cpu_of(victim: Victim, data: bytes) -> float:
 
 
 def bounded(victim: Victim) -> None:
-    """Nothing of it stays: no contacts, no waiting requests, no records, and all sends are to IPs."""
+    """Nothing of it stays: no contacts, requests or tasks; and all that is sent goes to an IP."""
     directory = victim.node.directory
     assert len(directory.contacts()) <= 29
     assert directory._overlay.waiting <= 64
@@ -224,7 +223,7 @@ def cost_in_lookup(victim: Victim, answer: messages.Answer | bytes) -> float:
     """CPU of one answer within a lookup, which ends all the same."""
 
     async def measured() -> float:
-        (data, _), lookup = await victim.in_a_lookup(answer)
+        data, lookup = await victim.in_a_lookup(answer)
         began = time.thread_time()
         victim.take(data)
         for _ in range(4):
@@ -323,4 +322,27 @@ def test_any_bytes_are_cheap(data: bytes, magic: bool, kind: int) -> None:
     (victim,) = _victims
     hostile = bytes((8, kind)) + data if magic else data
     assert min(cpu_of(victim, hostile) for _ in range(TRIES)) < CPU_S * NOISE
+    bounded(victim)
+
+
+def test_spoofed_requests_leave_no_state() -> None:
+    """Three thousand networks that never hear an answer: only their rates are remembered."""
+    (victim,) = _victims
+    directory = victim.node.directory
+    before = directory.stats()
+    known = len(directory._overlay._ids._verdicts)
+    requests = [victim.request(request) for request in REQUESTS]
+    for number in range(3_000):
+        source = Endpoint(f"60.{number // 250}.{number % 250}.9", 9)
+        directory.datagram_received(requests[number % len(requests)], source)
+    victim.run(asyncio.sleep(0))
+    after = directory.stats()
+    assert (after.contacts, after.records, after.waiting) == (
+        before.contacts,
+        before.records,
+        before.waiting,
+    )
+    assert len(directory._overlay._ids._verdicts) == known
+    assert len(directory._overlay._greeting) <= 2
+    assert after.traffic.challenged > 500
     bounded(victim)
