@@ -32,6 +32,10 @@ class TcpLimits:
     "How long the other end may take nothing while something waits for it."
     handshake_seconds: float = 10.0
     "TLS: from accepting a connection to the end of its handshake."
+    handshake_burst: int = 256
+    "TLS: connections accepted from one address at once, as after a restart; IPv6 by /64."
+    handshakes_per_second: float = 20.0
+    "TLS: and from then on; each costs about a millisecond."
     first_message_seconds: float = 30.0
     "From accepting a connection to its first whole message."
     idle_seconds: float = 3_900.0

@@ -13,6 +13,7 @@ from node.sip.flow import Flow, TransportName
 from node.sip.transports.connection import TcpConnection, TcpLimits
 from node.sip.transports.local_address import RouteProbe
 from node.sip.transports.noise import NoiseLog
+from node.sip.transports.source_rate import SourceRate
 from node.sip.transports.tcp import SipTcp
 from node.sip.transports.tls_connection import TlsConnection, TlsContexts
 
@@ -49,6 +50,14 @@ class SipTls(SipTcp):
             limits=limits,
         )
         self.contexts = contexts
+        self._rate = SourceRate(self.limits.handshake_burst, self.limits.handshakes_per_second)
+
+    def take_up(self, connection: TcpConnection, remote: Endpoint, local_ip: str) -> Flow | None:
+        """Register a new connection; `None` if there are too many, or they come too fast."""
+        if connection.accepted and not self._rate.allows(remote.host, now=self.now()):
+            self.noise.complain(remote.host, "too many TLS connections a second")
+            return None
+        return super().take_up(connection, remote, local_ip)
 
     def _connection(self, *, accepted: bool, name: str = "") -> TcpConnection:
         return TlsConnection(self, accepted=accepted, name=name)

@@ -49,9 +49,13 @@ class TlsConnection(TcpConnection):
     def _connected(self, flow: Flow) -> None:
         """TCP is there: begin the handshake."""
         context = self._contexts.server if self.accepted else self._contexts.client
-        self._session = TlsSession(
-            context, server_side=self.accepted, server_name=_server_name(self.name)
-        )
+        try:
+            self._session = TlsSession(
+                context, server_side=self.accepted, server_name=_server_name(self.name)
+            )
+        except ValueError:
+            self._refuse(f"{self.name!r} is no host name", b"")
+            return
         self._write(self._session.start())
 
     def data_received(self, data: bytes) -> None:

@@ -197,6 +197,7 @@ async def test_the_nodes_own_connection_is_used_again_for_the_same_name_only(
         ("other.example", "not one for other.example"),
         ("www.example.org", "not one for www.example.org"),
         ("127.0.0.1", "not one for 127.0.0.1"),
+        ("a..b", "'a..b' is no host name"),
     ],
 )
 async def test_a_certificate_of_another_name_is_no_connection(
@@ -293,6 +294,39 @@ async def test_connections_from_one_address_are_limited(start: Start, link: Open
     first[1].transport.abort()
     await edge.until(connections=1)
     await link(edge)
+
+
+async def test_connections_from_one_address_have_a_rate(
+    start: Start, link: OpenLink, contexts: Contexts
+) -> None:
+    """A handshake costs more than its sender's part of it."""
+    edge = await start(handshake_burst=2, handshakes_per_second=0.5)
+    for _ in range(2):
+        (await link(edge))[1].transport.abort()
+    await edge.until(connections=0)
+    with pytest.raises((OSError, ssl.SSLError)):
+        await link(edge)
+    edge.clock.ahead += 2.0
+    await link(edge)
+    near = await start(handshake_burst=0)
+    near.transports.send(OPTIONS, near.transports.flow_to("TLS", edge.endpoint, NAME))
+    edge.clock.ahead += 2.0
+    assert (await edge.message())[0] == OPTIONS  # those of the node's own are not counted
+
+
+async def test_silence_ends_connections_of_both_directions(start: Start) -> None:
+    far, near = await start(), await start(idle_seconds=100.0)
+    wish = near.transports.flow_to("TLS", far.endpoint, NAME)
+    near.transports.send(OPTIONS, wish)
+    await far.message()
+    near.clock.ahead = 99.0 - PATIENCE
+    await asyncio.sleep(1.1)
+    assert near.transports.connections == 1
+    near.clock.ahead = 101.0
+    assert (await near.lost()).name == NAME
+    assert (await far.lost()).transport == "TLS"
+    near.transports.send(OPTIONS, wish)
+    await far.message()
 
 
 async def test_who_does_not_read_is_cut_off(start: Start, contexts: Contexts) -> None:
