@@ -16,7 +16,7 @@ from dht.scope import may_try
 from federation.domain_proof import DnsResolver, DomainProof
 from federation.mesh import MeshSocket
 from federation.model.address import Endpoint
-from federation.model.clocks import SystemClock, SystemEntropy
+from federation.model.clocks import PooledEntropy, SystemClock, SystemEntropy
 from federation.model.errors import ConfigError
 from federation.model.identity import NodeId
 from federation.peers import Links
@@ -281,6 +281,7 @@ class Node(Desks):
             own_domain=lambda: next(iter(self.config.domains), self.names.key_name),
             proven=self.prover.cached,
         )
+        small = PooledEntropy()
         self.edge = Edge(
             EdgeParts(
                 node=self._key.id,
@@ -293,7 +294,7 @@ class Node(Desks):
                 digest=DigestAuthenticator(
                     self.accounts.credential,
                     secret=self._entropy.token(SECRET_BYTES),
-                    entropy=self._entropy,
+                    entropy=small,
                     md5_first=MD5_FIRST,
                     md5_only=MD5_ONLY,
                 ),
@@ -305,7 +306,7 @@ class Node(Desks):
                 dialogs=DialogStore(self._storage),
                 records=CallRecords(self._storage),
                 clock=self._clock,
-                entropy=self._entropy,
+                entropy=small,
             )
         )
         self._receiver.target = self.edge.inbound

@@ -74,10 +74,11 @@ class RateLimit:
         return left_out
 
 
-def configure(config: LogConfig, stream: TextIO | None = None) -> None:
+def configure(config: LogConfig, stream: TextIO | None = None, *, for_good: bool = False) -> None:
     """Set up structlog, and the standard library's logging for what we lean on.
 
-    Libraries are heard from `warning` on.
+    Libraries are heard from `warning` on. `for_good` makes each line cheaper, and a later call of
+    this function count only for loggers that were not used before.
     """
     stream = stream or sys.stderr
     as_text = config.format == "text" or (config.format == "auto" and stream.isatty())
@@ -104,7 +105,7 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=stream),
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=for_good,
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(

@@ -12,9 +12,10 @@ from federation.messages import Leg, Legs
 from federation.model.errors import PeerError
 from media_relay.errors import RelayError
 from node.edge import identifiers
+from node.edge.alarms import Alarm
 from node.edge.branches import Branch
 from node.edge.dialog import Dialog, DialogSet, DialogState, Match, PhoneSide
-from node.edge.hub import TRANSACTION_LIFE, Alarm, Hub, Upstream
+from node.edge.hub import TRANSACTION_LIFE, Hub, Upstream
 from node.edge.legs import NoIndex
 from node.edge.media import Offered, Role
 from node.edge.replies import is_sdp, note_target, reason_header, reply

@@ -166,9 +166,12 @@ class DialogSet:
     @property
     def is_over(self) -> bool:
         """Whether nothing of it can go on: answered, and no dialog is up."""
-        return not self.pending and not any(
-            dialog.state is DialogState.CONFIRMED for dialog in self.dialogs.values()
-        )
+        if self.pending:
+            return False
+        for dialog in self.dialogs.values():  # noqa: SIM110 - asked for several times a call
+            if dialog.state is DialogState.CONFIRMED:
+                return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from federation.messages import Leg, Legs
 from federation.model.clocks import Monotonic
 from federation.model.errors import PeerError
 from media_relay.errors import RelayError
+from node.edge.alarms import Alarm
 from node.edge.context import RequestContext
 from node.edge.dialog import Dialog, NodeSide, PhoneSide, ServiceSide
-from node.edge.hub import TRANSACTION_LIFE, Alarm, Hub
+from node.edge.hub import TRANSACTION_LIFE, Hub
 from node.edge.media import CallMedia, MediaError, Role
 from node.edge.replies import is_sdp
 from node.sip.message import Response

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from federation.model.clocks import Clock, Entropy, Monotonic
 from federation.model.identity import NodeId
 from node.accounts.book import AccountBook
+from node.edge.alarms import Alarm
 from node.edge.branches import MeshBranch, PhoneClients
 from node.edge.branching import BranchMaker
 from node.edge.calls import Calls
@@ -15,7 +17,7 @@ from node.edge.dialog import DialogSet, DialogTable, NodeSide, PhoneSide
 from node.edge.echo import EchoService
 from node.edge.ending import Endings
 from node.edge.forward import Forwarder
-from node.edge.hub import TRANSACTION_LIFE, Alarm, Hub, NodeLinks, Relay, Wires
+from node.edge.hub import TRANSACTION_LIFE, Hub, NodeLinks, Relay, Wires
 from node.edge.inbound import Inbound
 from node.edge.indialog import InDialog
 from node.edge.ingress import Ingress
@@ -48,7 +50,6 @@ from node.sip.effects import (
 from node.sip.errors import SipParseError
 from node.sip.flow import Flow
 from node.sip.matching import client_key
-from node.sip.message import Response
 from node.sip.registrar import Registrar
 from node.sip.transaction import TransactionLayer
 from node.storage.call_records import CallRecords
@@ -156,6 +157,7 @@ class Edge:
         self.inbound = Inbound(hub, self._calls, in_dialog, parts.voucher, pending)
         self._watch = Watch(hub)
         self._journal = Journal(hub, parts.records)
+        self._do = self._handlers()
         self._timer: Alarm | None = None
         self._timer_due: Monotonic | None = None
 
@@ -270,37 +272,52 @@ class Edge:
 
     # Inside
 
+    def _handlers(self) -> Mapping[type[Effect], Callable[[Any], None]]:
+        return {
+            Send: self._send,
+            RequestArrived: self._ingress.request,
+            ResponseArrived: self._responded,
+            AckArrived: self._ingress.ack,
+            CancelArrived: self._ingress.cancel,
+            ClientTimedOut: self._timed_out,
+            ClientFailed: self._failed,
+            TransactionEnded: self._ended,
+            Malformed: self._malformed,
+            StrayResponse: self._stray,
+        }
+
     def _carry_out(self, effects: Iterable[Effect]) -> None:
+        do = self._do
         for effect in effects:
-            match effect:
-                case Send(data=data, flow=flow):
-                    self._hub.wires.send(data, flow)
-                case RequestArrived():
-                    self._ingress.request(effect)
-                case ResponseArrived(key=key, response=response):
-                    branch = self._clients.get(key)
-                    if branch is not None:
-                        branch.on_response(response)
-                case AckArrived():
-                    self._ingress.ack(effect)
-                case CancelArrived():
-                    self._ingress.cancel(effect)
-                case ClientTimedOut(key=key):
-                    branch = self._clients.get(key)
-                    if branch is not None:
-                        branch.on_timeout()
-                case ClientFailed(key=key):
-                    branch = self._clients.get(key)
-                    if branch is not None:
-                        branch.on_failure()
-                case TransactionEnded(key=key):
-                    self._client_ended(ClientKey(key))
-                    self._contexts.pop(ServerKey(key), None)
-                case Malformed(flow=flow, reason=reason):
-                    self._hub.log.debug("malformed", reason=reason, limit_by=flow.remote.host)
-                case StrayResponse(response=response):
-                    self._stray(response)
-        self._arm()
+            do[type(effect)](effect)
+        bound = self._hub.layer.timer_bound
+        if bound is not None and (self._timer_due is None or bound < self._timer_due):
+            self._arm()
+
+    def _send(self, effect: Send) -> None:
+        self._hub.wires.send(effect.data, effect.flow)
+
+    def _responded(self, effect: ResponseArrived) -> None:
+        branch = self._clients.get(effect.key)
+        if branch is not None:
+            branch.on_response(effect.response)
+
+    def _timed_out(self, effect: ClientTimedOut) -> None:
+        branch = self._clients.get(effect.key)
+        if branch is not None:
+            branch.on_timeout()
+
+    def _failed(self, effect: ClientFailed) -> None:
+        branch = self._clients.get(effect.key)
+        if branch is not None:
+            branch.on_failure()
+
+    def _ended(self, effect: TransactionEnded) -> None:
+        self._client_ended(ClientKey(effect.key))
+        self._contexts.pop(ServerKey(effect.key), None)
+
+    def _malformed(self, effect: Malformed) -> None:
+        self._hub.log.debug("malformed", reason=effect.reason, limit_by=effect.flow.remote.host)
 
     def _client_ended(self, key: ClientKey) -> None:
         branch = self._clients.get(key)
@@ -310,8 +327,9 @@ class Edge:
         else:
             self._clients.forget(key)
 
-    def _stray(self, response: Response) -> None:
+    def _stray(self, effect: StrayResponse) -> None:
         """A 2xx to an INVITE that was given up; anything else without transaction is dropped."""
+        response = effect.response
         try:
             via, method = response.top_via, response.cseq.method
         except SipParseError:
@@ -327,8 +345,9 @@ class Edge:
             return  # a timer that fires early finds nothing to do, and is set again then
         if self._timer is not None:
             self._timer.cancel()
-        self._timer_due = due
-        delay = max(TIMER_GRAIN, due - self._hub.now() + 0.001)
+        now = self._hub.now()
+        delay = max(TIMER_GRAIN, due - now + 0.001)
+        self._timer_due = Monotonic(now + delay)
         self._timer = self._hub.later(delay, self._on_timer)
 
     def _on_timer(self) -> None:

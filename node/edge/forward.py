@@ -18,7 +18,7 @@ MAX_BREADTH = 60
 "Branches a request may have in all, where it names no fewer (RFC 5393 5.3.3)."
 BRANCH_COOKIE = "z9hG4bK"
 _BRANCH_BYTES = 12
-UNTRUSTED_IDENTITY = ("P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID")
+UNTRUSTED_IDENTITY = frozenset(("p-asserted-identity", "p-preferred-identity", "remote-party-id"))
 
 
 class Forwarder:
@@ -35,8 +35,8 @@ class Forwarder:
     def strip_own_routes(self, request: Request) -> bool:
         """Take our own Route values off the top; `True` if one was a token of this call."""
         shown = False
-        while (top := request.values("Route")[:1]) != []:
-            uri = NameAddr.parse(top[0]).uri
+        while routes := request.routes:
+            uri = routes[0].uri
             ours = self._tokens.is_ours(uri, request.call_id)
             if not ours and not self._names.is_own(uri.host or "", uri.port):
                 break
@@ -58,12 +58,10 @@ class Forwarder:
 
     def routes_before_ours(self, response: Response) -> list[str]:
         """The route set between us and the callee's phone, nearest to us first."""
-        before: list[str] = []
-        for value in response.values("Record-Route"):
-            if self._tokens.is_ours(NameAddr.parse(value).uri, response.call_id):
-                break
-            before.insert(0, value)
-        return before
+        for count, value in enumerate(response.record_routes):
+            if self._tokens.is_ours(value.uri, response.call_id):
+                return response.values("Record-Route")[:count][::-1] if count else []
+        return response.values("Record-Route")[::-1]
 
     def onward(self, request: Request, *, drop_identity: bool) -> Request:
         """A copy for the next hop with Max-Forwards counted down (16.6 steps 1 and 3)."""
@@ -71,8 +69,7 @@ class Forwarder:
         hops = request.max_forwards
         copy.set("Max-Forwards", str(MAX_FORWARDS if hops is None else hops - 1))
         if drop_identity:
-            for name in UNTRUSTED_IDENTITY:
-                copy.remove(name)
+            copy.remove_all(UNTRUSTED_IDENTITY)
         return copy
 
     def record_route(self, request: Request, sender: Side, receiver: Side) -> None:
@@ -93,23 +90,24 @@ class Forwarder:
 
         The Request-URI is the one that came: retargeted since, the same request may pass again.
         """
+        required = request.values("Proxy-Require") if request.has("proxy-require") else ()
         parts = (
             request.raw_uri,
             request.from_.tag or "",
             request.to.tag or "",
             request.call_id,
             str(request.cseq.number),
-            *request.values("Proxy-Require"),
+            *required,
         )
         return "." + self._tokens.digest("\0".join(parts))
 
     def is_looped(self, request: Request) -> bool:
         """Whether this node passed this very request on before."""
-        vias = request.values("Via")
-        if len(vias) < 2:
+        passed = request.vias[1:]
+        if not passed:
             return False
         mark = self.loop_mark(request)
-        return any((via.branch or "").endswith(mark) for via in request.vias[1:])
+        return any((via.branch or "").endswith(mark) for via in passed)
 
     def has_passed(self, request: Request) -> bool:
         """Whether this node sent the request to another node before, for whatever target."""
@@ -158,8 +156,7 @@ class Forwarder:
         The callee was shown another From; here the caller's own comes back.
         """
         returned = response.returned_to(request)
-        for name in UNTRUSTED_IDENTITY:
-            returned.remove(name)
+        returned.remove_all(UNTRUSTED_IDENTITY)
         return returned
 
     def _route_uri(self, side: Side, call_id: str) -> str | None:

@@ -14,6 +14,7 @@ from federation.model.clocks import Clock, Entropy, Monotonic
 from federation.model.identity import NodeId
 from federation.ports import ClientOwner, ServerTransaction
 from media_relay.session import RelaySession
+from node.edge.alarms import Alarm, Alarms
 from node.edge.dialog import Dialog, DialogSet, DialogTable
 from node.edge.forward import Forwarder
 from node.names import OwnNames
@@ -101,29 +102,6 @@ class Relay(Protocol):
         """Begin a session; raises `NoCapacity`."""
 
 
-class Alarm:
-    """A timer that its hub cancels when the edge closes."""
-
-    __slots__ = ("_action", "_alarms", "handle")
-
-    def __init__(self, action: Callable[[], None], alarms: "set[Alarm]") -> None:
-        self._action = action
-        self._alarms = alarms
-        self.handle: asyncio.TimerHandle | None = None
-        alarms.add(self)
-
-    def ring(self) -> None:
-        """The time has come."""
-        self._alarms.discard(self)
-        self._action()
-
-    def cancel(self) -> None:
-        """Let it not ring; a second time, or afterwards, nothing happens."""
-        self._alarms.discard(self)
-        if self.handle is not None:
-            self.handle.cancel()
-
-
 @dataclass(slots=True)
 class Hub:
     """The edge's cores and wires, handed to each of its parts."""
@@ -144,8 +122,11 @@ class Hub:
     on_confirmed: Callable[[DialogSet], None] = lambda group: None
     "Told when a set has its first confirmed dialog."
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
-    alarms: "set[Alarm]" = field(default_factory=set)
+    alarms: Alarms = field(init=False)
     log: Any = field(default_factory=lambda: structlog.get_logger("edge"))
+
+    def __post_init__(self) -> None:
+        self.alarms = Alarms(self.clock)
 
     def now(self) -> Monotonic:
         """The time for timers."""
@@ -160,14 +141,11 @@ class Hub:
 
     def later(self, delay: float, action: Callable[[], None]) -> Alarm:
         """Call `action` in `delay` seconds, unless the edge closes before."""
-        alarm = Alarm(action, self.alarms)
-        alarm.handle = asyncio.get_running_loop().call_later(delay, alarm.ring)
-        return alarm
+        return self.alarms.later(delay, action)
 
     async def close(self) -> None:
         """End every timer and task."""
-        for alarm in list(self.alarms):
-            alarm.cancel()
+        self.alarms.close()
         tasks = list(self.tasks)
         for task in tasks:
             task.cancel()

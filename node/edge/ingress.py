@@ -85,9 +85,9 @@ class Ingress:
             if request.method == "OPTIONS":
                 return self._capabilities(request)
             return reply(self.hub, request, 483)
-        required = request.values("Proxy-Require")
-        if required:
-            return reply(self.hub, request, 420, Unsupported=", ".join(required))
+        if request.has("proxy-require"):
+            required = ", ".join(request.values("Proxy-Require"))
+            return reply(self.hub, request, 420, Unsupported=required)
         self.hub.forwarder.repair_strict_route(request)
         self.hub.forwarder.strip_own_routes(request)
         if request.to.tag is None:

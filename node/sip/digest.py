@@ -377,6 +377,8 @@ def same_target(text: str, request: Request) -> bool:
 
 def strip_credentials(request: Request, role: Role) -> None:
     """Take our realm's credentials out of a request that goes on; others' stay (RFC 3261 22.3)."""
+    if role.credentials not in request:
+        return
     lines = request.get_all(role.credentials)
     presented = _presented(request, role)
     others = [

@@ -1,8 +1,7 @@
 """What the transaction layer tells its caller to do, in order."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NewType
+from typing import NamedTuple, NewType
 
 from node.sip.flow import Flow
 from node.sip.message import Request, Response
@@ -13,16 +12,14 @@ ClientKey = NewType("ClientKey", str)
 "Names one client transaction of one layer while it lives; opaque."
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Put these bytes on that flow."""
 
     data: bytes
     flow: Flow
 
 
-@dataclass(frozen=True, slots=True)
-class RequestArrived:
+class RequestArrived(NamedTuple):
     """A new request, neither ACK nor CANCEL. It is shown once; answer it with `respond`."""
 
     key: ServerKey
@@ -30,16 +27,14 @@ class RequestArrived:
     flow: Flow
 
 
-@dataclass(frozen=True, slots=True)
-class AckArrived:
+class AckArrived(NamedTuple):
     """An ACK that belongs to no non-2xx answer of ours: one for a 2xx, or a stray."""
 
     request: Request
     flow: Flow
 
 
-@dataclass(frozen=True, slots=True)
-class CancelArrived:
+class CancelArrived(NamedTuple):
     """An unanswered INVITE was cancelled. The CANCEL has its 200; the INVITE needs its 487."""
 
     key: ServerKey
@@ -48,45 +43,39 @@ class CancelArrived:
     "The CANCEL."
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseArrived:
+class ResponseArrived(NamedTuple):
     """A response to a request of ours, 100 included; each repeated 2xx to an INVITE again."""
 
     key: ClientKey
     response: Response
 
 
-@dataclass(frozen=True, slots=True)
-class ClientTimedOut:
+class ClientTimedOut(NamedTuple):
     """No final response came in time (Timer B or F, or 64*T1 after a CANCEL): as if by 408."""
 
     key: ClientKey
 
 
-@dataclass(frozen=True, slots=True)
-class ClientFailed:
+class ClientFailed(NamedTuple):
     """The request could not be sent, or its connection is gone, before the final response."""
 
     key: ClientKey
 
 
-@dataclass(frozen=True, slots=True)
-class StrayResponse:
+class StrayResponse(NamedTuple):
     """A response to nothing that lives here; it may still be a late 2xx to an INVITE."""
 
     response: Response
     flow: Flow
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionEnded:
+class TransactionEnded(NamedTuple):
     """The key means nothing from here on. Follows every transaction once, as its last effect."""
 
     key: ServerKey | ClientKey
 
 
-@dataclass(frozen=True, slots=True)
-class Malformed:
+class Malformed(NamedTuple):
     """Something unreadable came and was dropped, or answered by a `Send` before this."""
 
     flow: Flow

@@ -32,19 +32,25 @@ class HeaderLines:
         """The value of the first line of that name, unfolded; `None` if there is none."""
         return self._first(header_key(name))
 
+    def _line(self, key: str) -> str | None:
+        """The first line of a field as it came."""
+        keys = self._keys
+        return self._lines[keys.index(key)] if key in keys else None
+
+    def _lines_of(self, key: str) -> list[str]:
+        """Every line of a field as it came."""
+        keys = self._keys
+        count = keys.count(key)
+        if count > 1:
+            return [line for line, k in zip(self._lines, keys, strict=True) if k == key]
+        return [self._lines[keys.index(key)]] if count else []
+
     def _first(self, key: str) -> str | None:
-        if key not in self._keys:
-            return None
-        line = self._lines[self._keys.index(key)]
-        if "\r\n" in line:
-            return line_value(line)
-        return line[line.index(":") + 1 :].strip(" \t")
+        line = self._line(key)
+        return None if line is None else line_value(line)
 
     def _all(self, key: str) -> list[str]:
-        if self._keys.count(key) > 1:
-            return [line_value(self._lines[i]) for i, k in enumerate(self._keys) if k == key]
-        value = self._first(key)
-        return [] if value is None else [value]
+        return [line_value(line) for line in self._lines_of(key)]
 
     def first_value(self, name: str) -> str | None:
         """The first value of that name alone (the top Via, the next Route); `None` if none."""
@@ -73,6 +79,10 @@ class HeaderLines:
         """Each line as (lower-case long name, unfolded value), in order."""
         return [(key, line_value(line)) for key, line in zip(self._keys, self._lines, strict=True)]
 
+    def has(self, key: str) -> bool:
+        """Whether there is such a field; `key` is its long name in lower case."""
+        return key in self._keys
+
     # Editing
 
     def set(self, name: str, value: str) -> None:
@@ -97,6 +107,12 @@ class HeaderLines:
             self._lines = [self._lines[i] for i in kept]
             self._keys = [self._keys[i] for i in kept]
             self._forget(key)
+
+    def remove_all(self, keys: frozenset[str]) -> None:
+        """Take out every line of several fields; `keys` are long names in lower case."""
+        if not keys.isdisjoint(self._keys):
+            for key in keys:
+                self.remove(key)
 
     def prepend(self, name: str, value: str) -> None:
         """Add a line above the first of that name; at the top if there is none."""
@@ -153,7 +169,8 @@ class HeaderLines:
 
 def line_value(line: str) -> str:
     """The unfolded value of a header line."""
-    return unfold(line[line.index(":") + 1 :])
+    value = line[line.index(":") + 1 :]
+    return unfold(value) if "\r\n" in value else value.strip(" \t")
 
 
 def header_line(name: str, value: str) -> str:

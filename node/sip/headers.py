@@ -5,7 +5,7 @@ message that is passed on keeps the text it came with; `str` serves what this no
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple, Self
 
@@ -79,6 +79,11 @@ class NameAddr:
     uri: Uri
     params: Params = ()
     "Parameters of the header field, not of the URI."
+    tag: str | None = field(init=False, repr=False, compare=False)
+    "The dialog tag, `None` if absent or empty."
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tag", find_param(self.params, "tag") or None)
 
     @staticmethod
     def parse(text: str) -> "NameAddr":
@@ -97,11 +102,6 @@ class NameAddr:
         display = quote(self.display) + " " if self.display else ""
         return f"{display}<{self.uri}>{format_params(self.params)}"
 
-    @property
-    def tag(self) -> str | None:
-        """The dialog tag, `None` if absent or empty."""
-        return find_param(self.params, "tag") or None
-
     def param(self, name: str) -> str | None:
         """A header parameter, unquoted; empty for one without value, `None` if there is none."""
         return find_param(self.params, name.lower())
@@ -115,8 +115,7 @@ class NameAddr:
         return type(self)(self.display, self.uri, without_param(self.params, name))
 
 
-@dataclass(frozen=True, slots=True)
-class Via:
+class Via(NamedTuple):
     """One hop that a request came through (RFC 3261 20.42, RFC 3581)."""
 
     transport: str
@@ -133,7 +132,7 @@ class Via:
         Raises:
             SipParseError: bad syntax, or another protocol than SIP/2.0.
         """
-        return _via_often(text) if len(text) <= _OFTEN_LENGTH else _parse_via(text)
+        return _parse_via(text)
 
     def __str__(self) -> str:
         return f"SIP/2.0/{self.transport} {self.sent_by}{format_params(self.params)}"
@@ -184,32 +183,43 @@ class Via:
         """A parameter, unquoted; empty for one without value, `None` if there is none."""
         return find_param(self.params, name.lower())
 
-    def with_received(self, host: str, port: int) -> Self:
+    def with_received(self, host: str, port: int) -> "Via":
         """This Via as the next hop notes it: where the request really came from.
 
         `received` is set where the sent-by host differs or rport was asked for, `rport` only where
         it was asked for (RFC 3261 18.2.1, RFC 3581 4). What the sender put there is overwritten.
         """
-        asked = self.wants_rport
-        if not asked and host == self.host:
-            stripped = without_param(self.params, "received")
-            return self if stripped == self.params else self._with(stripped)
-        params = with_param(self.params, "received", host)
-        if asked:
-            params = with_param(params, "rport", str(port))
-        return self._with(params)
+        asked = told = False
+        noted: list[tuple[str, str | None]] = []
+        for pair in self.params:
+            name = pair[0].lower()
+            if name == "rport":
+                asked = True
+                noted.append((pair[0], str(port)))
+            elif name != "received":
+                noted.append(pair)
+            elif not told:
+                told = True
+                noted.append((pair[0], host))
+        if asked or host != self.host:
+            if not told:
+                noted.append(("received", host))
+        elif told:
+            noted = [pair for pair in noted if pair[0].lower() != "received"]
+        else:
+            return self
+        return self._with(tuple(noted))
 
-    def with_param(self, name: str, value: str | None = None) -> Self:
+    def with_param(self, name: str, value: str | None = None) -> "Via":
         """This Via with one parameter set."""
         return self._with(with_param(self.params, name, value))
 
-    def without_param(self, name: str) -> Self:
+    def without_param(self, name: str) -> "Via":
         """This Via without one parameter."""
         return self._with(without_param(self.params, name))
 
-    def _with(self, params: Params) -> Self:
-        """`dataclasses.replace` for the parameters, at a fifth of its price."""
-        return type(self)(self.transport, self.host, self.port, params)
+    def _with(self, params: Params) -> "Via":
+        return Via(self.transport, self.host, self.port, params)
 
 
 def _parse_name_addr(text: str) -> NameAddr:
@@ -238,9 +248,8 @@ def _parse_via(text: str) -> Via:
     return Via(transport.upper(), host, port, parse_params(params) if params else ())
 
 
-# The messages of one call repeat its parties and its hops, and are read within a second or so.
+# The messages of one call repeat its parties, and are read within a second or so.
 _name_addr_often = lru_cache(maxsize=2048)(_parse_name_addr)
-_via_often = lru_cache(maxsize=2048)(_parse_via)
 
 
 def _parse_uri(text: str) -> Uri:

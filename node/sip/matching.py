@@ -16,7 +16,7 @@ def note_arrival(request: Request, flow: Flow) -> Via:
     via = request.top_via
     noted = via.with_received(flow.remote.host.partition("%")[0], flow.remote.port)
     if noted is not via:
-        request.replace_first_value("Via", str(noted))
+        request.note_top_via(noted)
     return noted
 
 

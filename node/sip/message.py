@@ -10,8 +10,8 @@ as lone surrogates, so escape before logging.
 """
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Final, Protocol, Self, TypeVar, cast, overload
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Self, TypeVar, cast
 
 from node.sip.errors import SipParseError
 from node.sip.header_lines import ALL_VIAS, HeaderLines, build_lines, one_line
@@ -19,18 +19,7 @@ from node.sip.headers import CSeq, NameAddr, Via
 from node.sip.names import REASONS, SINGLE, header_key
 from node.sip.raw import RawMessage, cut_message, salvage_message
 from node.sip.uri import Uri
-from node.sip.views import (
-    read_call_id,
-    read_contacts,
-    read_cseq,
-    read_from,
-    read_max_forwards,
-    read_record_routes,
-    read_routes,
-    read_to,
-    read_top_via,
-    read_vias,
-)
+from node.sip.views import read_all, read_list, read_single, read_top_via, read_vias
 
 __all__ = ["Message", "Request", "Response", "SipParseError", "parse_message"]
 
@@ -42,32 +31,6 @@ _ANSWER_NEEDS: Final = ("via", "from", "to", "call-id", "cseq")
 _RETURNED: Final = frozenset(("via", "from", "to"))
 
 T = TypeVar("T")
-
-
-class _Respond(Protocol):
-    def __call__(
-        self,
-        request: "Request",
-        status: int,
-        reason: str | None = None,
-        *,
-        to_tag: str | None = None,
-        headers: Iterable[tuple[str, str]] = (),
-        body: bytes = b"",
-    ) -> "Response": ...
-
-
-class _ToField:
-    """`message.to` is the To field; `Response.to(request, 404)` is `Response.answering`."""
-
-    @overload
-    def __get__(self, message: None, owner: "type[Message]") -> _Respond: ...
-    @overload
-    def __get__(self, message: "Message", owner: "type[Message]") -> NameAddr: ...
-    def __get__(self, message: "Message | None", owner: "type[Message]") -> _Respond | NameAddr:
-        if message is None:
-            return Response.answering
-        return message._typed("to", read_to)
 
 
 class Message(HeaderLines):
@@ -100,40 +63,50 @@ class Message(HeaderLines):
     @property
     def top_via(self) -> Via:
         """The first Via value. Raises `SipParseError` if missing or malformed."""
-        return self._typed("via", read_top_via)
+        value: Via | None = self._cache.get("via")
+        return value if value is not None else self._typed("via", read_top_via)
 
     @property
-    def vias(self) -> list[Via]:
+    def vias(self) -> Sequence[Via]:
         """All Via values, the top one first. Raises `SipParseError`."""
-        return list(self._typed(ALL_VIAS, read_vias))
+        value: Sequence[Via] | None = self._cache.get(ALL_VIAS)
+        return value if value is not None else self._typed(ALL_VIAS, read_vias)
 
     @property
     def from_(self) -> NameAddr:
         """The From field. Raises `SipParseError` if missing or malformed."""
-        return self._typed("from", read_from)
+        value: NameAddr | None = self._cache.get("from")
+        return value if value is not None else self._single("from")
 
-    to = _ToField()
-    "The To field (`NameAddr`). Raises `SipParseError` if missing or malformed."
+    @property
+    def to(self) -> NameAddr:
+        """The To field. Raises `SipParseError` if missing or malformed."""
+        value: NameAddr | None = self._cache.get("to")
+        return value if value is not None else self._single("to")
 
     @property
     def call_id(self) -> str:
         """The Call-ID. Raises `SipParseError` if missing or malformed."""
-        return self._typed("call-id", read_call_id)
+        value: str | None = self._cache.get("call-id")
+        return value if value is not None else self._single("call-id")
 
     @property
     def cseq(self) -> CSeq:
         """The CSeq. Raises `SipParseError` if missing, malformed or too large."""
-        return self._typed("cseq", read_cseq)
+        value: CSeq | None = self._cache.get("cseq")
+        return value if value is not None else self._single("cseq")
 
     @property
     def max_forwards(self) -> int | None:
         """Max-Forwards, `None` if missing. Raises `SipParseError` if not a number up to 255."""
-        return self._typed("max-forwards", read_max_forwards)
+        number: int | None = self._single("max-forwards")
+        return number
 
     @property
-    def contacts(self) -> list[NameAddr]:
+    def contacts(self) -> Sequence[NameAddr]:
         """All Contact values; empty for `*`. Raises `SipParseError`."""
-        return list(self._typed("contact", read_contacts))
+        values: Sequence[NameAddr] = self._list("contact")
+        return values
 
     @property
     def is_star_contact(self) -> bool:
@@ -141,14 +114,16 @@ class Message(HeaderLines):
         return self.get("contact") == "*"
 
     @property
-    def routes(self) -> list[NameAddr]:
+    def routes(self) -> Sequence[NameAddr]:
         """All Route values. Raises `SipParseError`."""
-        return list(self._typed("route", read_routes))
+        values: Sequence[NameAddr] = self._list("route")
+        return values
 
     @property
-    def record_routes(self) -> list[NameAddr]:
+    def record_routes(self) -> Sequence[NameAddr]:
         """All Record-Route values. Raises `SipParseError`."""
-        return list(self._typed("record-route", read_record_routes))
+        values: Sequence[NameAddr] = self._list("record-route")
+        return values
 
     def view(self, name: str, read: Callable[[list[str]], T]) -> T:
         """What `read` makes of the lines of a field, kept until the field is edited.
@@ -159,6 +134,37 @@ class Message(HeaderLines):
         if key not in self._cache:
             self._cache[key] = read(self._all(key))
         return cast(T, self._cache[key])
+
+    def note_top_via(self, via: Via) -> None:
+        """Write the first Via value anew."""
+        cache = self._cache
+        vias = cache.get(ALL_VIAS)
+        self.replace_first_value("Via", str(via))
+        cache["via"] = via
+        if vias is not None:
+            cache[ALL_VIAS] = (via, *vias[1:])
+
+    def _single(self, key: str) -> Any:
+        cache = self._cache
+        if key in cache:
+            return cache[key]
+        try:
+            value = cache[key] = read_single(self, key)
+        except SipParseError as error:
+            error.partial = self._answerable()
+            raise
+        return value
+
+    def _list(self, key: str) -> Any:
+        cache = self._cache
+        if key in cache:
+            return cache[key]
+        try:
+            value = cache[key] = read_list(self, key)
+        except SipParseError as error:
+            error.partial = self._answerable()
+            raise
+        return value
 
     def _typed(self, key: str, read: Callable[[HeaderLines], T]) -> T:
         cache = self._cache
@@ -198,16 +204,7 @@ class Message(HeaderLines):
             for key in present & SINGLE:
                 if keys.count(key) > 1:
                     raise SipParseError(400, "Repeated header field that may occur once")
-        if not self._typed(ALL_VIAS, read_vias):
-            raise SipParseError(400, "Missing Via")
-        _ = self.from_, self.to, self.call_id, self.cseq, self.max_forwards
-        for key, read in (
-            ("contact", read_contacts),
-            ("route", read_routes),
-            ("record-route", read_record_routes),
-        ):
-            if key in present:
-                self._typed(key, read)
+        read_all(self)
 
     # Writing
 

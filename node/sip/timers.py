@@ -79,6 +79,11 @@ class TimerQueue(Generic[T]):
             if self._dead > SWEEP_MINIMUM and self._dead * 2 > len(self._heap):
                 self._sweep()
 
+    @property
+    def bound(self) -> Monotonic | None:
+        """No wake-up is before this instant; `None` while there is none. Cheaper than `next`."""
+        return self._heap[0][0] if self._heap else None
+
     def next(self) -> Monotonic | None:
         """The instant of the next wake-up; `None` while there is none."""
         heap = self._heap

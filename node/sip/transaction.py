@@ -212,6 +212,11 @@ class TransactionLayer:
         """When `handle_timer` is next needed; `None` while nothing waits."""
         return self._table.timers.next()
 
+    @property
+    def timer_bound(self) -> Monotonic | None:
+        """`next_timer` is not before this; `None` while nothing waits. Costs next to nothing."""
+        return self._table.timers.bound
+
     def handle_timer(self, *, now: Monotonic) -> list[Effect]:
         """Send again and give up what is due by `now`. Calling early is harmless."""
         effects: list[Effect] = []

@@ -1,10 +1,16 @@
-"""The typed views of a message: how each header field is read, and when it is refused."""
+"""The typed views of a message: how each header field is read, and when it is refused.
+
+The messages of one call repeat the lines that name its parties and its way, so what a line says is
+remembered for a while: most messages of a call are read by looking up lines that were read before.
+"""
 
 import re
-from typing import Final
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 from node.sip.errors import SipParseError
-from node.sip.header_lines import HeaderLines
+from node.sip.header_lines import ALL_VIAS, HeaderLines, line_value
 from node.sip.headers import CSeq, NameAddr, Via
 from node.sip.text import split_values
 
@@ -12,69 +18,52 @@ MAX_VALUES: Final = 128
 "Values of one list (Via, Route, Record-Route, Contact) over all its lines; more is 400."
 MAX_FORWARDS: Final = 255
 "The highest Max-Forwards (RFC 3261 20.22)."
+REMEMBERED_LINES: Final = 2048
+"Lines of one field that are remembered; beyond, the one that was not needed for longest goes."
+_OFTEN_LENGTH: Final = 300
+"Characters of a line up to which it is remembered."
 
 _DIGITS: Final = re.compile(r"[0-9]++")
 _CALL_ID: Final = re.compile(r"[^\x00-\x20\x7f,;]++")
 
-
-def read_top_via(message: HeaderLines) -> Via:
-    """The first Via value. Raises `SipParseError` if malformed."""
-    value = message.first_value("via")
-    if value is None:
-        raise SipParseError(400, "Missing Via")
-    return Via.parse(value)
+T = TypeVar("T")
 
 
-def read_vias(message: HeaderLines) -> list[Via]:
-    """All Via values. Raises `SipParseError` if malformed."""
-    return [Via.parse(value) for value in _listed(message, "via")]
+def _remembering(read: Callable[[str], T]) -> Callable[[str], T]:
+    """`read`, a function of a header line, with a memory for lines of usual length."""
+    return lru_cache(maxsize=REMEMBERED_LINES)(read)
 
 
-def _listed(message: HeaderLines, key: str) -> list[str]:
-    lines = message._all(key)
-    if len(lines) == 1 and "," not in lines[0]:
-        return lines
-    values = [value for line in lines for value in split_values(line, MAX_VALUES + 1)]
-    if len(values) > MAX_VALUES:
-        raise SipParseError(400, "Too many values in a header field")
-    return values
+def _address(line: str) -> NameAddr:
+    return NameAddr.parse(line_value(line))
 
 
-def _one(message: HeaderLines, key: str) -> str:
-    value = message._first(key)
-    if value is None:
-        raise SipParseError(400, f"Missing {key}")
-    return value
+def _vias(line: str) -> tuple[Via, ...]:
+    return tuple([Via.parse(value) for value in _values(line)])
 
 
-def read_from(message: HeaderLines) -> NameAddr:
-    """The From field. Raises `SipParseError` if malformed."""
-    return NameAddr.parse(_one(message, "from"))
+def _addresses(line: str) -> tuple[NameAddr, ...]:
+    values = _values(line)
+    return () if values == ["*"] else tuple([NameAddr.parse(value) for value in values])
 
 
-def read_to(message: HeaderLines) -> NameAddr:
-    """The To field. Raises `SipParseError` if malformed."""
-    return NameAddr.parse(_one(message, "to"))
+def _routes(line: str) -> tuple[NameAddr, ...]:
+    return tuple([_route(value) for value in _values(line)])
 
 
-def read_call_id(message: HeaderLines) -> str:
-    """The Call-ID. Raises `SipParseError` if malformed."""
-    value = _one(message, "call-id")
+def _call_id(line: str) -> str:
+    value = line_value(line)
     if not _CALL_ID.fullmatch(value):
         raise SipParseError(400, "Bad Call-ID")
     return value
 
 
-def read_cseq(message: HeaderLines) -> CSeq:
-    """The CSeq. Raises `SipParseError` if malformed."""
-    return CSeq.parse(_one(message, "cseq"))
+def _cseq(line: str) -> CSeq:
+    return CSeq.parse(line_value(line))
 
 
-def read_max_forwards(message: HeaderLines) -> int | None:
-    """Max-Forwards, `None` if missing. Raises `SipParseError` if malformed."""
-    value = message._first("max-forwards")
-    if value is None:
-        return None
+def _max_forwards(line: str) -> int:
+    value = line_value(line)
     if not _DIGITS.fullmatch(value):
         raise SipParseError(400, "Bad Max-Forwards")
     digits = value.lstrip("0") or "0"
@@ -83,22 +72,112 @@ def read_max_forwards(message: HeaderLines) -> int | None:
     return int(digits)
 
 
-def read_contacts(message: HeaderLines) -> list[NameAddr]:
-    """All Contact values; none for `*`. Raises `SipParseError` if malformed."""
-    values = _listed(message, "contact")
-    if values == ["*"]:
-        return []
-    return [NameAddr.parse(value) for value in values]
+_SINGLE: Final[dict[str, Callable[[str], Any]]] = {
+    "from": _address, "to": _address, "call-id": _call_id, "cseq": _cseq,
+    "max-forwards": _max_forwards,
+}  # fmt: skip
+_LISTS: Final[dict[str, Callable[[str], tuple[Any, ...]]]] = {
+    "via": _vias, "contact": _addresses, "route": _routes, "record-route": _routes,
+}  # fmt: skip
+_KNOWN_SINGLE: Final = {key: _remembering(read) for key, read in _SINGLE.items()}
+_KNOWN_LISTS: Final = {key: _remembering(read) for key, read in _LISTS.items()}
+_NEEDED: Final = frozenset(("via", "from", "to", "call-id", "cseq"))
 
 
-def read_routes(message: HeaderLines) -> list[NameAddr]:
-    """All Route values. Raises `SipParseError` if malformed."""
-    return [_route(value) for value in _listed(message, "route")]
+def read_single(message: HeaderLines, key: str) -> Any:
+    """What the one line of From, To, Call-ID, CSeq or Max-Forwards says.
+
+    Raises:
+        SipParseError: malformed, or missing where every message must have it.
+    """
+    line = message._line(key)
+    if line is not None:
+        return _single(key, line)
+    if key in _NEEDED:
+        raise SipParseError(400, f"Missing {key}")
+    return None
 
 
-def read_record_routes(message: HeaderLines) -> list[NameAddr]:
-    """All Record-Route values. Raises `SipParseError` if malformed."""
-    return [_route(value) for value in _listed(message, "record-route")]
+def read_list(message: HeaderLines, key: str) -> Sequence[Any]:
+    """The values of Contact (none for `*`), Route or Record-Route over all their lines.
+
+    Raises:
+        SipParseError: malformed, or too many.
+    """
+    return _joined([_values_of(key, line) for line in message._lines_of(key)])
+
+
+def read_top_via(message: HeaderLines) -> Via:
+    """The first Via value alone. Raises `SipParseError` if missing or malformed."""
+    value = message.first_value("via")
+    if value is None:
+        raise SipParseError(400, "Missing via")
+    return Via.parse(value)
+
+
+def read_vias(message: HeaderLines) -> Sequence[Via]:
+    """All Via values, the top one first. Raises `SipParseError` if malformed."""
+    lines = message._lines_of("via")
+    if not lines:
+        return ()
+    top: Via | None = message._cache.get("via")
+    if "," in lines[0]:
+        first = _vias(lines[0])
+    else:  # never seen before: each message has a top Via of its own
+        first = (Via.parse(line_value(lines[0])) if top is None else top,)
+    message._cache["via"] = first[0]
+    return _joined([first, *[_values_of("via", line) for line in lines[1:]]])
+
+
+def read_all(message: HeaderLines) -> None:
+    """Read every field that has a typed view, in one pass, and keep what they say.
+
+    Raises:
+        SipParseError: a field that must be there is missing, or one is malformed.
+    """
+    cache, lists = message._cache, []
+    for key, line in zip(message._keys, message._lines, strict=True):
+        if key in _SINGLE:
+            if key not in cache:
+                cache[key] = _single(key, line)
+        elif key in _LISTS:
+            lists.append(key)
+    for key in lists:
+        if key == "via":
+            if ALL_VIAS not in cache:
+                cache[ALL_VIAS] = read_vias(message)
+        elif key not in cache:
+            cache[key] = read_list(message, key)
+    if not cache.keys() >= _NEEDED:
+        missing = next(key for key in _NEEDED if key not in cache)
+        raise SipParseError(400, f"Missing {missing}")
+
+
+def _single(key: str, line: str) -> Any:
+    return (_KNOWN_SINGLE if len(line) <= _OFTEN_LENGTH else _SINGLE)[key](line)
+
+
+def _values_of(key: str, line: str) -> tuple[Any, ...]:
+    return (_KNOWN_LISTS if len(line) <= _OFTEN_LENGTH else _LISTS)[key](line)
+
+
+def _joined(lines: Sequence[tuple[T, ...]]) -> Sequence[T]:
+    """The values of several lines of one field."""
+    if len(lines) == 1:
+        return lines[0]
+    if () in lines:
+        raise SipParseError(400, "Contact * stands alone")
+    values = [value for line in lines for value in line]
+    if len(values) > MAX_VALUES:
+        raise SipParseError(400, "Too many values in a header field")
+    return values
+
+
+def _values(line: str) -> list[str]:
+    values = split_values(line_value(line), MAX_VALUES + 1)
+    if len(values) > MAX_VALUES:
+        raise SipParseError(400, "Too many values in a header field")
+    return values
 
 
 def _route(value: str) -> NameAddr:

@@ -18,8 +18,9 @@ class DialogStore:
         self._writer = writer
 
     def put(self, dialog_id: str, data: bytes) -> None:
-        """Keep the newest state of a dialog."""
-        self._writer.put("dialogs", (dialog_id,), {"id": dialog_id, "data": data})
+        """Keep a dialog that was confirmed just now."""
+        row = {"id": dialog_id, "data": data}
+        self._writer.put("dialogs", (dialog_id,), row, is_new=True)
 
     def remove(self, dialog_id: str) -> None:
         """Forget a dialog that has ended."""

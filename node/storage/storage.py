@@ -75,9 +75,12 @@ class Storage:
         """Rows that are not yet in the database."""
         return len(self._rows)
 
-    def put(self, table: str, key: tuple[Any, ...], row: Row) -> None:
-        """Have `row` written with the next batch; `key` holds its primary key's values."""
-        self._change((table, key), row)
+    def put(self, table: str, key: tuple[Any, ...], row: Row, *, is_new: bool = False) -> None:
+        """Have `row` written with the next batch; `key` holds its primary key's values.
+
+        `is_new`: there was never a row of that key, so nothing is written if it goes before.
+        """
+        self._change((table, key), row, is_new=is_new)
 
     def remove(self, table: str, key: tuple[Any, ...]) -> None:
         """Have the row deleted with the next batch."""
@@ -116,10 +119,10 @@ class Storage:
         self._thread.join()
         ended.set_result(None)
 
-    def _change(self, key: RowKey, row: Row | None) -> None:
+    def _change(self, key: RowKey, row: Row | None, *, is_new: bool = False) -> None:
         with self._changed:
             first = not self._rows
-            self._rows.put(key, row)
+            self._rows.put(key, row, is_new=is_new)
             if first:
                 self._changed.notify()
 

@@ -10,8 +10,11 @@ from node.storage.dirty_rows import Row
 class Writer(Protocol):
     """Takes the newest state of rows. `Storage` writes them soon, `WriteThrough` at once."""
 
-    def put(self, table: str, key: tuple[Any, ...], row: Row) -> None:
-        """Have `row` stand in `table`; `key` holds its primary key's values."""
+    def put(self, table: str, key: tuple[Any, ...], row: Row, *, is_new: bool = False) -> None:
+        """Have `row` stand in `table`; `key` holds its primary key's values.
+
+        `is_new`: there was never a row of that key, so nothing is to be done if it goes at once.
+        """
 
     def remove(self, table: str, key: tuple[Any, ...]) -> None:
         """Have no such row in `table`."""
@@ -26,7 +29,7 @@ class WriteThrough:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, table: str, key: tuple[Any, ...], row: Row) -> None:
+    def put(self, table: str, key: tuple[Any, ...], row: Row, *, is_new: bool = False) -> None:
         """Commit `row`."""
         with self._database.write() as connection:
             write_batch(connection, {(table, key): row})

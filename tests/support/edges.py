@@ -64,7 +64,9 @@ class Rows:
     def __init__(self) -> None:
         self.tables: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
 
-    def put(self, table: str, key: tuple[Any, ...], row: dict[str, Any]) -> None:
+    def put(
+        self, table: str, key: tuple[Any, ...], row: dict[str, Any], *, is_new: bool = False
+    ) -> None:
         self.tables.setdefault(table, {})[key] = row
 
     def remove(self, table: str, key: tuple[Any, ...]) -> None:

@@ -26,13 +26,13 @@ def exercise(data: bytes) -> Message | None:
         message = parse_message(data)
     except SipParseError as error:
         if error.partial is not None:
-            Response.to(error.partial, error.status, error.reason, to_tag="x").encode()
+            Response.answering(error.partial, error.status, error.reason, to_tag="x").encode()
         return None
     try:
         message.check()
     except SipParseError as error:
         if error.partial is not None:
-            Response.to(error.partial, error.status, error.reason, to_tag="x").encode()
+            Response.answering(error.partial, error.status, error.reason, to_tag="x").encode()
     for view in VIEWS:
         try:
             str(getattr(message, view))

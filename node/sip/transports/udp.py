@@ -9,12 +9,14 @@ import contextlib
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from federation.model.address import Endpoint
 from node.sip.flow import Flow
 from node.sip.transports.local_address import WILDCARDS, RouteProbe
+from node.sip.transports.moderation import PAUSE, Moderation
 from node.sip.transports.noise import NoiseLog
 from node.sip.transports.stun import answer_binding, is_stun
 
@@ -69,6 +71,8 @@ class SipUdp:
         self._sources: dict[str, _Ancillary] = {}
         self._failures: set[Flow] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._moderation = Moderation(time.monotonic())
+        self._pause: asyncio.TimerHandle | None = None
         self._is_ipv6 = listen.is_ipv6
         self._asks_address = _ON_LINUX and listen.host in WILDCARDS
         self._socket = _bound(listen, asks_address=self._asks_address)
@@ -85,6 +89,8 @@ class SipUdp:
         if self._loop is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._loop = None
+        if self._pause is not None:
+            self._pause.cancel()
         self._socket.close()
 
     def local_ip_facing(self, host: str) -> str:
@@ -143,7 +149,26 @@ class SipUdp:
             self._on_failed(flow)
 
     def _drain(self) -> None:
-        for _ in range(DRAIN):
+        """Something arrived."""
+        if self._take() and self._loop is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._pause = self._loop.call_later(PAUSE, self._look)
+
+    def _look(self) -> None:
+        """Take what came while the socket was left alone."""
+        busy = self._take()
+        if self._loop is None:
+            return
+        if busy:
+            self._pause = self._loop.call_later(PAUSE, self._look)
+        else:
+            self._pause = None
+            self._loop.add_reader(self._socket.fileno(), self._drain)
+
+    def _take(self) -> bool:
+        """Take at most `DRAIN` datagrams; whether the socket is busy."""
+        now = time.monotonic()
+        for count in range(DRAIN):
             try:
                 if self._asks_address:
                     data, ancillary, _, source = self._socket.recvmsg(MAX_DATAGRAM, _ANCILLARY)
@@ -152,7 +177,7 @@ class SipUdp:
                     data, source = self._socket.recvfrom(MAX_DATAGRAM)
                     target = b""
             except (BlockingIOError, InterruptedError):
-                return
+                return self._moderation.note(count, now)
             except OSError:
                 continue  # an ICMP error about an earlier datagram
             if data and data[0] in _START:
@@ -160,7 +185,8 @@ class SipUdp:
             else:
                 self._receive_other(data, source, target)
             if self._loop is None:
-                return
+                return False
+        return self._moderation.note(DRAIN, now)
 
     def _receive_other(self, data: bytes, source: tuple[Any, ...], target: bytes) -> None:
         """Line ends before a message, keepalives, STUN; the rest is noise."""

@@ -38,7 +38,9 @@ def claim(owner: Any, node: NodeId) -> Record:
 class Nowhere:
     """A writer that keeps nothing."""
 
-    def put(self, table: str, key: tuple[Any, ...], row: Mapping[str, Any]) -> None: ...
+    def put(
+        self, table: str, key: tuple[Any, ...], row: Mapping[str, Any], *, is_new: bool = False
+    ) -> None: ...
 
     def remove(self, table: str, key: tuple[Any, ...]) -> None: ...
 

@@ -71,12 +71,11 @@ def test_views_are_kept_until_their_field_changes() -> None:
     assert invite.from_ is before
     invite.set("f", "<sip:dave@example.org>;tag=d")
     assert invite.from_.tag == "d"
-    assert invite.vias is not invite.vias
 
 
 def test_missing_fields_in_views() -> None:
     bare = parse_message(b"SIP/2.0 200 OK\r\nX-Y: z\r\n\r\n")
-    assert bare.vias == bare.contacts == bare.routes == []
+    assert [*bare.vias, *bare.contacts, *bare.routes] == []
     assert bare.max_forwards is None
     for view in ("top_via", "from_", "to", "call_id", "cseq"):
         with pytest.raises(SipParseError):
@@ -240,7 +239,7 @@ def test_a_bare_line_end_is_refused(end: str) -> None:
     error = refused(message(Subject=f"a{end}Route: <sip:evil;lr>"))
     assert error.status == 400
     assert error.partial is not None
-    assert "evil" not in Response.to(error.partial, 400).encode().decode()
+    assert "evil" not in Response.answering(error.partial, 400).encode().decode()
     refused(message(To=f"<sip:a>{end}Via: x"))
 
 
@@ -286,7 +285,7 @@ def test_a_star_contact() -> None:
     register = parse_message(message("REGISTER sip:a SIP/2.0", CSeq="1 REGISTER", Contact="*"))
     register.check()
     assert register.is_star_contact
-    assert register.contacts == []
+    assert not register.contacts
 
 
 def test_an_ack_is_never_answered() -> None:

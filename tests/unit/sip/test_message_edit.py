@@ -122,7 +122,7 @@ def test_no_edit_smuggles_a_line(value: str) -> None:
     with pytest.raises(UsageError):
         message.uri = Uri("sip", value, host="a")
     with pytest.raises(UsageError):
-        Response.to(message, 400, value)
+        Response.answering(message, 400, value)
     with pytest.raises(UsageError):
         Request.create("OPTIONS", "sip:a", [("X", value)])
     assert head_of(message) == HEAD
@@ -141,7 +141,7 @@ def test_a_copy_lives_on_its_own() -> None:
     assert (message.top_via.host, message.cseq.number, message.raw_uri) == (
         "a", 1, "sip:bob@example.org",
     )  # fmt: skip
-    response = Response.to(message, 200)
+    response = Response.answering(message, 200)
     other = response.copy()
     other.set("To", "<sip:changed>")
     assert response.to.uri == Uri.parse("sip:c@d")
@@ -166,7 +166,9 @@ KEPT = HEAD[: HEAD.index("X-A")] + "CSEQ: 1 INVITE\r\n"
 def test_a_response_copies_lines_as_they_came() -> None:
     """RFC 3261 8.2.6.2 and 12.1.1."""
     message = request(HEAD + RR + "Timestamp: 54\r\n")
-    answer = Response.to(message, 180, to_tag="t", headers=[("Contact", "<sip:c>")], body=b"b")
+    answer = Response.answering(
+        message, 180, to_tag="t", headers=[("Contact", "<sip:c>")], body=b"b"
+    )
     assert answer.encode().decode() == (
         "SIP/2.0 180 Ringing\r\n"
         + KEPT.replace("t:<sip:c@d>", "t:<sip:c@d>;tag=t")
@@ -180,25 +182,25 @@ def test_a_response_copies_lines_as_they_came() -> None:
 
 def test_trying_carries_the_timestamp_and_no_tag() -> None:
     message = request(HEAD + RR + "Timestamp: 54\r\n")
-    answer = Response.to(message, 100, to_tag="t").encode().decode()
+    answer = Response.answering(message, 100, to_tag="t").encode().decode()
     assert answer == (
         "SIP/2.0 100 Trying\r\n" + KEPT + "Timestamp: 54\r\nContent-Length: 0\r\n\r\n"
     )
 
 
 def test_a_refusal_has_no_record_route() -> None:
-    answer = Response.to(request(HEAD + RR), 486, "Busy now", to_tag="t")
+    answer = Response.answering(request(HEAD + RR), 486, "Busy now", to_tag="t")
     assert "Record-Route" not in answer
-    assert "Record-Route" not in Response.to(request(HEAD + RR), 302)
+    assert "Record-Route" not in Response.answering(request(HEAD + RR), 302)
     assert answer.start_line == "SIP/2.0 486 Busy now"
-    assert Response.to(request(), 299).start_line == "SIP/2.0 299 "
+    assert Response.answering(request(), 299).start_line == "SIP/2.0 299 "
 
 
 def test_a_tag_that_is_there_stays() -> None:
     message = request(HEAD.replace("<sip:c@d>", "<sip:c@d>;tag=old"))
-    assert Response.to(message, 200, to_tag="new").to.tag == "old"
+    assert Response.answering(message, 200, to_tag="new").to.tag == "old"
     unreadable = request(HEAD.replace("<sip:c@d>", '"<sip:c@d>'))
-    assert Response.to(unreadable, 400, to_tag="new").get("To") == '"<sip:c@d>'
+    assert Response.answering(unreadable, 400, to_tag="new").get("To") == '"<sip:c@d>'
 
 
 def test_a_message_shows_its_first_line() -> None:

@@ -68,7 +68,7 @@ def test_a_bad_request_is_refused_and_can_be_answered(name: str) -> None:
         read_and_check(load(name))
     assert caught.value.status == REFUSED[name]
     assert caught.value.partial is not None
-    answer = Response.to(caught.value.partial, caught.value.status, to_tag="ours")
+    answer = Response.answering(caught.value.partial, caught.value.status, to_tag="ours")
     again = parse_message(answer.encode())
     assert isinstance(again, Response)
     assert again.status == REFUSED[name]

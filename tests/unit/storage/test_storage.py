@@ -67,11 +67,23 @@ async def test_changes_of_one_row_cost_one_write(tmp_path: Path) -> None:
         dialogs = DialogStore(storage)
         for n in range(1000):
             dialogs.put(f"d{n % 50}", f"{n}".encode())
-        dialogs.remove("d7")
         assert storage.waiting == 50
         await storage.flush()
-    assert statements == [("BEGIN", 1), ("DELETE", 1), ("INSERT", 49), ("BEGIN", 1)]
-    assert kept(tmp_path) == {f"d{n}": f"{950 + n}".encode() for n in range(50) if n != 7}
+    assert statements == [("BEGIN", 1), ("INSERT", 50), ("BEGIN", 1)]
+    assert kept(tmp_path) == {f"d{n}": f"{950 + n}".encode() for n in range(50)}
+
+
+async def test_a_dialog_that_ends_before_it_was_written_costs_nothing(tmp_path: Path) -> None:
+    async with a_storage(tmp_path, interval=NEVER) as storage:
+        dialogs = DialogStore(storage)
+        dialogs.put("short", b"1")
+        dialogs.remove("short")
+        assert storage.waiting == 0
+        dialogs.put("long", b"2")
+        await storage.flush()
+        dialogs.remove("long")
+        assert storage.waiting == 1
+    assert kept(tmp_path) == {}
 
 
 async def test_what_is_awaited_comes_after_all_that_was_put_before(tmp_path: Path) -> None:
@@ -204,3 +216,15 @@ def test_a_batch_given_back_does_not_undo_what_came_since() -> None:
         ("dialogs", (9,)): {"new": 9},
     }
     assert rows.given_up == 1
+
+
+def test_only_what_was_never_written_goes_without_a_trace() -> None:
+    rows = DirtyRows(limit=3)
+    key = ("t", (1,))
+    rows.put(key, {"a": 1}, is_new=True)
+    batch = rows.take()
+    rows.put(key, None)
+    assert rows.take() == {key: None}
+    rows.give_back(batch.items())  # the batch failed: whether the row stands is not known
+    rows.put(key, None)
+    assert rows.take() == {key: None}
