@@ -332,10 +332,14 @@ def test_spoofed_requests_leave_no_state() -> None:
     before = directory.stats()
     known = len(directory._overlay._ids._verdicts)
     requests = [victim.request(request) for request in REQUESTS]
-    for number in range(3_000):
-        source = Endpoint(f"60.{number // 250}.{number % 250}.9", 9)
-        directory.datagram_received(requests[number % len(requests)], source)
-    victim.run(asyncio.sleep(0))
+
+    async def flood() -> None:
+        for number in range(3_000):
+            source = Endpoint(f"60.{number // 250}.{number % 250}.9", 9)
+            directory.datagram_received(requests[number % len(requests)], source)
+        await asyncio.sleep(0)
+
+    victim.run(flood())
     after = directory.stats()
     assert (after.contacts, after.records, after.waiting) == (
         before.contacts,
