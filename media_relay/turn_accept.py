@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from media_relay.turn.effects import Client
-from media_relay.turn_routes import ChannelRoute, forward
+from media_relay.turn_routes import ChannelRoute, pass_on
 from media_relay.turn_streams import (
     MAX_STREAMS,
     MAX_STREAMS_A_SOURCE,
@@ -44,6 +44,11 @@ class Streams:
 
     def __len__(self) -> int:
         return len(self._streams)
+
+    def close(self) -> None:
+        """Close every connection; the process ends."""
+        for stream in self._streams.values():
+            stream.sock.close()
 
     def use_certificate(self, certificate: str | None, private_key: str | None) -> None:
         """Serve TLS with these files from now on; with none, or unreadable ones, refuse it."""
@@ -145,13 +150,7 @@ class Streams:
         if route is None:
             self._from_client(data, stream.client, now)
             return
-        hop = forward(route, data)
-        if hop is not None:
-            outlet, payload, peer = hop
-            try:
-                outlet(payload, peer)
-            except OSError:
-                return
+        pass_on(route, data)
 
     def _close(self, stream: Stream, now: float) -> None:
         client = stream.client

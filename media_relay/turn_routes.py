@@ -1,23 +1,40 @@
 """TURN's part of the forwarding table: channel to peer and peer to channel without the core.
 
-A datagram of a client costs one look-up by its address and first two bytes, one slice and one
-send; a datagram of a peer one look-up by its address, one join and one send. What finds no route
-is handed to `TurnShell`, and by it to the core.
+Sockets appear as what reads and what sends. A datagram of a client costs one look-up by its address
+and first two bytes, one slice and one send; a datagram of a peer one look-up by its address, one
+join and one send. What finds no route is handed to `TurnShell`, and by it to the core.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from federation.model.address import Endpoint
-from media_relay.counters import Hop, Outlet
+from media_relay.counters import Outlet
 from media_relay.latch import SocketAddress
 from media_relay.turn.effects import Client
+from media_relay.turn.framing import MAX_TURN_BYTES
 
-LENGTHS = tuple(size.to_bytes(2, "big") for size in range(4097))
+CLIENT_BURST = 512
+"""Datagrams read in one turn from a port that clients share. Each of hundreds of relay ports has
+its turn meanwhile, and the way out must not be narrower than the way back."""
+ASKING_BURST = 32
+"Of them, those that need the core: they cost ten times as much, and anybody can send them."
+LENGTHS = tuple(size.to_bytes(2, "big") for size in range(MAX_TURN_BYTES + 1))
 "The length field of a ChannelData header, ready-made."
+MOST_READ = MAX_TURN_BYTES + 2
+"Enough to notice what is too long."
 
+Drain = Callable[[float], None]
+"Takes what waits in a socket; is told the time."
 FromClient = Callable[[bytes, Client, float], None]
 FromPeer = Callable[[int, bytes, SocketAddress, float], None]
+
+
+class DatagramSocket(Protocol):
+    """What is needed of a socket to read from it."""
+
+    def recvfrom(self, size: int, /) -> tuple[bytes, SocketAddress]:
+        """The next datagram, or OSError."""
 
 
 def sockaddr(endpoint: Endpoint) -> SocketAddress:
@@ -69,18 +86,28 @@ class RelayPort:
         self.packets_to_client = self.bytes_to_client = 0
         self.reported = (0, 0, 0, 0)
 
-    def receive(self, data: bytes, source: SocketAddress, now: float) -> Hop | None:
-        """Take a datagram of a peer."""
-        route = self.routes.get(source)
-        if route is None:
+    def drain(self, sock: DatagramSocket) -> Drain:
+        """What reads one datagram of a peer from `sock` and passes it on."""
+        # One closure instead of calls and attributes: this runs for every datagram.
+        read, routes, to_client = sock.recvfrom, self.routes, self.to_client
+        address, lengths = self.client.address, LENGTHS
+
+        def drain(now: float) -> None:
+            try:
+                data, source = read(MOST_READ)
+                route = routes.get(source)
+                if route is not None:
+                    size = len(data)
+                    to_client(route.head + lengths[size] + data, address)
+                    self.packets_to_client += 1
+                    self.bytes_to_client += size
+                    return
+            except (OSError, IndexError):
+                # Nothing there, a full buffer, or a datagram that is too long: lost, as any is.
+                return
             self._from_peer(self.id, data, source, now)
-            return None
-        size = len(data)
-        if size > 4096:
-            return None
-        self.packets_to_client += 1
-        self.bytes_to_client += size
-        return self.to_client, route.head + LENGTHS[size] + data, self.client.address
+
+        return drain
 
     @property
     def counters(self) -> tuple[int, int, int, int]:
@@ -105,24 +132,53 @@ class ClientPort:
         "By client address and channel number."
         self._from_client = from_client
 
-    def receive(self, data: bytes, source: SocketAddress, now: float) -> Hop | None:
-        """Take a datagram of a client."""
-        route = self.routes.get((source, data[:2]))
-        if route is None:
-            self._from_client(data, Client(self.id, source), now)
-            return None
-        return forward(route, data)
+    def drain(self, sock: DatagramSocket) -> Drain:
+        """What reads up to `CLIENT_BURST` datagrams of clients from `sock` and passes them on."""
+        read, routes, burst = sock.recvfrom, self.routes, range(CLIENT_BURST)
+        from_client = self._from_client
+
+        def drain(now: float) -> None:
+            asking = 0
+            for _ in burst:
+                try:
+                    data, source = read(MOST_READ)
+                except OSError:
+                    return
+                route = routes.get((source, data[:2]))
+                if route is None:
+                    from_client(data, Client(self.id, source), now)
+                    asking += 1
+                    if asking == ASKING_BURST:
+                        return
+                    continue
+                payload = data[4:]
+                size = len(payload)
+                # Datagrams may be padded (RFC 8656 section 12.5); these three tell the length.
+                if len(data) < 4 or data[2] << 8 | data[3] != size:
+                    pass_on(route, data)
+                    continue
+                try:
+                    route.outlet(payload, route.target)
+                except OSError:
+                    continue
+                relay = route.relay
+                relay.packets_to_peer += 1
+                relay.bytes_to_peer += size
+
+        return drain
 
 
-def forward(route: ChannelRoute, data: bytes) -> Hop | None:
-    """The hop of a ChannelData message; datagrams may be padded (RFC 8656 section 12.5)."""
+def pass_on(route: ChannelRoute, data: bytes) -> None:
+    """Send what a ChannelData message holds, which may be followed by padding; or drop it."""
     if len(data) < 4:
-        return None
+        return
     size = data[2] << 8 | data[3]
     payload = data[4 : 4 + size]
     if len(payload) != size:
-        return None
-    relay = route.relay
-    relay.packets_to_peer += 1
-    relay.bytes_to_peer += size
-    return route.outlet, payload, route.target
+        return
+    try:
+        route.outlet(payload, route.target)
+    except OSError:
+        return
+    route.relay.packets_to_peer += 1
+    route.relay.bytes_to_peer += size

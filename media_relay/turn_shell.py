@@ -29,7 +29,6 @@ from media_relay.control_turn import (
     TurnUsage,
     WantRelay,
 )
-from media_relay.counters import Hop
 from media_relay.ports import Marks
 from media_relay.stun.attributes import Code, Family
 from media_relay.turn.authentication import Authenticator
@@ -51,7 +50,7 @@ from media_relay.turn.peers import PeerPolicy, read_network
 from media_relay.turn.quotas import QuotaLimits
 from media_relay.turn.server import TurnConfig, TurnServer
 from media_relay.turn_accept import Streams
-from media_relay.turn_routes import ChannelRoute, ClientPort, RelayPort, sockaddr
+from media_relay.turn_routes import ChannelRoute, ClientPort, Drain, RelayPort, sockaddr
 from media_relay.turn_sockets import (
     RelaySocket,
     connected_twin,
@@ -61,19 +60,14 @@ from media_relay.turn_sockets import (
 )
 from media_relay.turn_usage import Usage
 
-CLIENT_BURST = 64
-"Datagrams read in one turn from a port that clients share."
-RELAY_BURST = 1
 REPORT_SECONDS = 1.0
-
-Receive = Callable[[bytes, Any, float], Hop | None]
 
 
 class Host(Protocol):
     """What the worker's loop does for this part of it."""
 
-    def read(self, sock: socket.socket, receive: Receive, size: int, burst: int) -> None:
-        """Pass the datagrams of a socket on."""
+    def drain(self, sock: socket.socket, drain: Drain) -> None:
+        """Call `drain` whenever something waits in a socket."""
 
     def watch(self, sock: socket.socket, ready: Callable[[int, float], None], mask: int) -> None:
         """Call `ready` with epoll's mask when there is something; again to change `mask`."""
@@ -101,8 +95,18 @@ class TurnShell:
         self._unix_offset = 0.0
         self._usage = Usage()
         self._report_at: float | None = None
+        self._listening: list[socket.socket] = []
         self.ignored = 0
         self.configure(order)
+
+    def close(self) -> None:
+        """Close every socket."""
+        self._streams.close()
+        for relay in self._relays.values():
+            for sock in relay.sockets:
+                sock.close()
+        for sock in self._listening:
+            sock.close()
 
     # Orders
 
@@ -131,10 +135,11 @@ class TurnShell:
 
     def attach(self, order: AttachTurn, sock: socket.socket) -> None:
         """Serve clients on a socket."""
+        self._listening.append(sock)
         if order.transport == UDP:
             port = ClientPort(order.listener, sock.sendto, self._from_client)
             self._ports[order.listener] = port
-            self._host.read(sock, port.receive, MAX_TURN_BYTES + 1, CLIENT_BURST)
+            self._host.drain(sock, port.drain(sock))
         else:
             self._streams.listen(order.listener, sock, is_tls=order.transport == TLS)
 
@@ -169,7 +174,7 @@ class TurnShell:
         if self._report_at is None:
             self._report_at = now + REPORT_SECONDS
         self._usage.add(relay)
-        self._host.read(sock, relay.receive, MAX_TURN_BYTES + 1, RELAY_BURST)
+        self._host.drain(sock, relay.drain(sock))
         self._host.watch(sock, self._complaints(order.relay, sock), select.EPOLLIN)
         local = Endpoint.of(sock.getsockname())
         self.carry_out(
@@ -191,8 +196,11 @@ class TurnShell:
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is next needed."""
-        times = self._server.next_timer(), self._streams.due, self._report_at
-        return min((when for when in times if when is not None), default=None)
+        due: float | None = self._server.next_timer()
+        for when in (self._streams.due, self._report_at):
+            if due is None or (when is not None and when < due):
+                due = when
+        return due
 
     def handle_timer(self, now: float) -> None:
         """Let what expired end."""
@@ -330,7 +338,7 @@ class TurnShell:
             return
         relay.twin, relay.twin_route = twin, route
         route.outlet, route.target = twin.send, 0
-        self._host.read(twin, relay.port.receive, MAX_TURN_BYTES + 1, RELAY_BURST)
+        self._host.drain(twin, relay.port.drain(twin))
         self._host.watch(twin, self._complaints(relay.port.id, twin), select.EPOLLIN)
 
     def _remove(self, effect: RemoveRoute) -> None:

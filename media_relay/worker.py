@@ -55,6 +55,7 @@ from media_relay.legs import MAX_SEALED_BYTES, LegRoute
 from media_relay.orders import apply_order, full_address
 from media_relay.ports import MARKS, Marks
 from media_relay.routes import REPORT_SLICES, RouteTable
+from media_relay.turn_routes import Drain
 from media_relay.turn_shell import TurnShell
 
 LEG_BURST = 64
@@ -80,6 +81,8 @@ class Worker:
         self._poll = select.epoll()
         self._readers: dict[int, tuple[socket.socket, Receive, int, int]] = {}
         "By descriptor: the socket, what takes its datagrams, bytes a read, reads a turn."
+        self._drains: dict[int, Drain] = {}
+        "By descriptor: what reads it and passes on what it reads, in one."
         self._watchers: dict[int, Watcher] = {}
         "By descriptor: who is told of readiness, or of errors where there is a reader as well."
         self._in_media = in_media
@@ -96,7 +99,8 @@ class Worker:
         """Serve until the control socket closes."""
         control = self._control.fileno()
         self._poll.register(control, select.EPOLLIN)
-        ordered = (control, select.EPOLLIN)
+        readable, drains = select.EPOLLIN, self._drains
+        ordered = (control, readable)
         self.notify(Ready(VERSION, descriptors))
         now = time.monotonic()
         while True:
@@ -106,12 +110,15 @@ class Worker:
             if ordered in events and not self._take_orders(now):
                 return
             for descriptor, mask in events:
-                if descriptor != control:
-                    if mask != select.EPOLLIN and descriptor in self._watchers:
+                drain = drains.get(descriptor)
+                if drain is not None and mask == readable:
+                    drain(now)
+                elif descriptor != control:
+                    if mask != readable and descriptor in self._watchers:
                         self._watchers[descriptor](mask, now)
                     else:
                         self._drain(descriptor, now)
-                elif mask != select.EPOLLIN and not self._take_orders(now):
+                elif mask != readable and not self._take_orders(now):
                     return
             self._keep_time(now)
 
@@ -120,6 +127,8 @@ class Worker:
         for reader in self._readers.values():
             reader[0].close()
         self._readers.clear()
+        if self._turn is not None:
+            self._turn.close()
         self._poll.close()
         self._control.close()
 
@@ -150,9 +159,13 @@ class Worker:
     # Time
 
     def _patience(self, now: float) -> float:
-        turn = None if self._turn is None else self._turn.next_timer()
-        times = self._table.next_timer(), self._next_slice, turn
-        due = min((when for when in times if when is not None), default=None)
+        due, report = self._table.next_timer(), self._next_slice
+        if due is None or (report is not None and report < due):
+            due = report
+        if self._turn is not None:
+            expiry = self._turn.next_timer()
+            if due is None or (expiry is not None and expiry < due):
+                due = expiry
         return -1 if due is None else max(0.0, due - now)
 
     def _keep_time(self, now: float) -> None:
@@ -267,12 +280,18 @@ class Worker:
         self._readers[sock.fileno()] = sock, receive, size, burst
         self._poll.register(sock, select.EPOLLIN)
 
+    def drain(self, sock: socket.socket, drain: Drain) -> None:
+        """Call `drain` with the time whenever something waits in a socket."""
+        sock.setblocking(False)
+        self._drains[sock.fileno()] = drain
+        self._poll.register(sock, select.EPOLLIN)
+
     def watch(self, sock: socket.socket, ready: Watcher, mask: int) -> None:
         """Call `ready` for a socket that is not read here, or for the errors of one that is."""
         descriptor = sock.fileno()
         if descriptor in self._watchers:
             self._poll.modify(descriptor, mask)
-        elif descriptor not in self._readers:
+        elif descriptor not in self._readers and descriptor not in self._drains:
             self._poll.register(descriptor, mask)
         self._watchers[descriptor] = ready
 
@@ -280,6 +299,7 @@ class Worker:
         """Neither read nor watch a socket any more."""
         self._poll.unregister(sock)
         self._readers.pop(sock.fileno(), None)
+        self._drains.pop(sock.fileno(), None)
         self._watchers.pop(sock.fileno(), None)
 
     # Notices
