@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from federation.model.errors import ConfigError, PeerError, RingmeshError, UsageError
-from node.api import MAX_BODY_BYTES, ApiServer
+from node.api import MAX_BODY_BYTES, MAX_TARGET, ApiServer
 from node.api_client import ApiClient, NodeNotRunningError
 from node.control import RefusedError
 from node.unix_socket import connect_to
@@ -72,6 +72,10 @@ def test_every_question_has_its_answer(client: ApiClient) -> None:
     assert client.get("status")["accounts"] == 0
     assert client.get("peers")[0]["linked"] is True
     assert client.get("resolve", uri="echo")["kind"] == "service"
+    assert client.get("why", uri="12345")["status"] == 404
+    assert client.get("dht")["contacts"] == 3
+    assert client.get("pins") == []
+    assert [each["domain"] for each in client.get("domains")] == ["conf.example"]
     assert client.get("users") == []
     assert [call["id"] for call in client.get("calls")] == ["c1"]
 
@@ -86,6 +90,21 @@ def test_a_user_is_made_shown_changed_and_removed(client: ApiClient, node: Memor
     assert changed["password"] == "secret99"
     assert client.delete("users", "alice") == {"removed": "alice"}
     assert node.users == {}
+
+
+def test_a_domain_is_added_checked_and_removed(client: ApiClient) -> None:
+    added = client.post("domains", body={"name": "example.org"})
+    assert (added["domain"], added["dns"][0]["type"]) == ("example.org", "TXT")
+    assert client.get("domains", "example.org", "check")["dns"][0]["finding"] == "missing"
+    assert client.delete("domains", "example.org") == {"removed": "example.org"}
+
+
+@pytest.mark.parametrize("question", ["why", "resolve"])
+def test_a_question_has_a_target_of_limited_length(client: ApiClient, question: str) -> None:
+    for uri, sentence in (("", "say what to resolve"), ("1" * (MAX_TARGET + 1), "at most 1024")):
+        with pytest.raises(RefusedError, match=sentence) as refused:
+            client.get(question, uri=uri)
+        assert refused.value.status == 400
 
 
 def test_calls_are_ended_by_id_or_all(client: ApiClient) -> None:
