@@ -1,8 +1,9 @@
 """Which certificate this node shows over TLS, and whom it believes; kept up to date while it runs.
 
 Either the operator's PEM files, read again when they change, or a certificate of the node's own in
-the state folder, made again before it expires and when the node's names change. A change holds for
-connections that begin after it; those that stand are left alone.
+the state folder, made again before it expires and when the node's names change. Authorities are
+read again likewise. A change holds for connections that begin after it; those that stand are left
+alone.
 """
 
 import asyncio
@@ -73,11 +74,11 @@ class Certificates:
         Raises:
             ConfigError: a file of the operator's will not do, or the state folder is not writable.
         """
-        if self._config.authorities is not None:
-            self._client = self._client_context()
         if self._config.certificate is None:
             self._renew_own()
         self._load()
+        if self._config.authorities is not None:
+            self._client = self._client_context()
 
     def look(self, *, again: bool = False) -> None:
         """See whether anything changed; with `again`, load the files even if they did not.
@@ -126,10 +127,10 @@ class Certificates:
         certificate, key = self._files[0], self._files[-1]
         context = server_context()
         _load_chain(context, certificate, key)
-        if self._client is not None and self._config.certificate is not None:
-            self._client = self._client_context()
         self._server = context
         self._warned = 0.0
+        if self._client is not None:
+            self._client = self._client_context()
 
     def _client_context(self) -> ssl.SSLContext:
         context = client_context(self._config.authorities)
@@ -140,7 +141,8 @@ class Certificates:
     def _fingerprint(self) -> _Seen:
         """What changes with a file; a link is followed. A file that is gone has none."""
         seen = []
-        for file in self._files:
+        authorities = self._config.authorities
+        for file in (*self._files, *(() if authorities is None else (Path(authorities),))):
             try:
                 status = file.stat()
                 seen.append((status.st_mtime_ns, status.st_size, status.st_ino))

@@ -351,6 +351,25 @@ def test_authorities_can_be_set(tmp_path: Path, authority: Authority) -> None:
         handshake(node.held.client, stranger, "example.org")
 
 
+def test_changed_authorities_are_believed_without_a_restart(
+    tmp_path: Path, authority: Authority
+) -> None:
+    file = tmp_path / "authorities.pem"
+    file.write_bytes(Authority.make("the one before").pem)
+    node = Node(tmp_path, authorities=str(file)).open()
+    server = tmp_path / "server.pem"
+    server.write_bytes(authority.issue(x509.DNSName("voice.example")))
+    context = certificates.server_context()
+    context.load_cert_chain(server)
+    with pytest.raises(TlsFailed, match="not trusted"):
+        handshake(node.held.client, context, "voice.example")
+    file.write_bytes(b"broken")
+    assert [line["event"] for line in node.look()] == ["certificate_kept"]
+    file.write_bytes(authority.pem)
+    assert [line["event"] for line in node.look()] == ["certificate_loaded"]
+    assert handshake(node.held.client, context, "voice.example")
+
+
 def test_authorities_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
     file = tmp_path / "authorities.pem"
     file.write_text("nobody")
