@@ -3,14 +3,19 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from federation.model.address import Endpoint
 from federation.model.clocks import Monotonic, SystemClock, SystemEntropy
 from node import sip_location
 from node.sip.dns_records import DnsAnswer, Question
-from node.sip.locate import LocateError, Target
+from node.sip.failover import Attempts
+from node.sip.flow import Flow
+from node.sip.locate import Hop, LocateError, Target
+from node.sip.transports import SipTransports
 from node.sip.uri import Uri
 from node.sip_location import (
     FAILURE_TTL,
@@ -25,6 +30,8 @@ from node.sip_location import (
     families_of,
 )
 from tests.support.dns_server import DnsServer, dns_server
+from tests.support.sip_exchange import request
+from tests.support.tls_material import Authority, Contexts
 
 
 class Time(SystemClock):
@@ -232,3 +239,52 @@ def test_the_families_follow_this_nodes_own_addresses(
     addresses: tuple[str, ...], families: tuple[int, ...]
 ) -> None:
     assert families_of(addresses) == families
+
+
+async def test_from_a_uri_to_a_certificate_that_proves_it(dns: DnsServer, tmp_path: Path) -> None:
+    """Who only writes the DNS of a domain is passed over: its certificate is for another name."""
+    authority = Authority.make()
+    arrived: asyncio.Queue[str] = asyncio.Queue()
+    closed: asyncio.Queue[Flow] = asyncio.Queue()
+
+    def server(name: str, shown: str) -> SipTransports:
+        folder = tmp_path / name
+        folder.mkdir()
+        return SipTransports(
+            on_data=lambda data, flow: arrived.put_nowait(name),
+            on_closed=closed.put_nowait if name == "own" else lambda flow: None,
+            clock=SystemClock(),
+            tls=Contexts(folder, authority.issue(x509.DNSName(shown)), authority),
+        )
+
+    liar, honest = server("liar", "sip.host.example"), server("honest", "example.org")
+    own = server("own", "own.example")
+    for each in (liar, honest, own):
+        await each.start(("127.0.0.1",), 0, 0)
+    dns.records = {
+        ("example.org.", "NAPTR"): ['1 0 "s" "SIPS+D2T" "" _sips._tcp.example.org.'],
+        ("_sips._tcp.example.org.", "SRV"): [
+            f"0 0 {liar.tls_port} sip.host.example.",
+            f"1 0 {honest.tls_port} sip.host.example.",
+        ],
+        ("sip.host.example.", "A"): ["127.0.0.1"],
+    }
+    found = await locator(DnsRecords((dns.endpoint,))).locate(target("sips:bob@example.org"))
+    attempts = Attempts(found)
+    hop: Hop | None = attempts.current
+    async with asyncio.timeout(10):
+        while hop is not None:
+            flow = own.flow_to(hop.transport, hop.remote, hop.name)
+            own.send(request("OPTIONS", headers=[("Content-Length", "0")]).encode(), flow)
+            heard, lost = asyncio.ensure_future(arrived.get()), asyncio.ensure_future(closed.get())
+            await asyncio.wait({heard, lost}, return_when=asyncio.FIRST_COMPLETED)
+            lost.cancel()
+            if heard.done():
+                break
+            heard.cancel()
+            assert "not one for example.org" in own.why_failed(flow)
+            hop = attempts.next_after("unreachable")
+    assert hop == found[1]
+    assert heard.result() == "honest"
+    for each in (liar, honest, own):
+        await each.close()

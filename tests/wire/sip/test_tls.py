@@ -420,3 +420,65 @@ async def _one_exchange(contexts: Contexts) -> None:
 def test_uvloop_carries_it_as_well(contexts: Contexts) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_one_exchange(contexts))
+
+
+# Against Python's own TLS
+
+Far = tuple[Endpoint, "asyncio.Queue[bytes]", "asyncio.Queue[asyncio.StreamWriter]"]
+
+
+@contextlib.asynccontextmanager
+async def pythons_server(context: ssl.SSLContext) -> AsyncIterator[Far]:
+    """A server that is asyncio's TLS, and what it was sent."""
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    writers: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.put_nowait(writer)
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            while data := await reader.read(65536):
+                heard.put_nowait(data)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield Endpoint.of(server.sockets[0].getsockname()), heard, writers
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_the_nodes_own_connections_speak_with_others(
+    start: Start, contexts: Contexts, version: ssl.TLSVersion
+) -> None:
+    near = await start()
+    contexts.server.maximum_version = version
+    async with pythons_server(contexts.server) as (remote, heard, writers):
+        near.transports.send(OPTIONS, near.transports.flow_to("TLS", remote, NAME))
+        assert await asyncio.wait_for(heard.get(), PATIENCE) == OPTIONS
+        writer = await writers.get()
+        assert writer.get_extra_info("ssl_object").version().replace(".", "_") == version.name
+        writer.write(OPTIONS + b"\r\n\r\n")
+        data, flow = await near.message()
+        assert data == OPTIONS
+        assert await asyncio.wait_for(heard.get(), PATIENCE) == b"\r\n"
+        near.transports.send(b"\r\n\r\n", flow)  # a ping of ours (RFC 5626 3.5.1)
+        assert await asyncio.wait_for(heard.get(), PATIENCE) == b"\r\n\r\n"
+        writer.write(b"\r\n")
+        writer.close()
+        assert await near.lost() == flow
+        assert near.messages.empty()
+
+
+async def test_a_server_that_wants_a_certificate_of_ours_is_no_connection(
+    start: Start, contexts: Contexts, tmp_path: Path
+) -> None:
+    """Python's says nothing and closes. (In TLS 1.3 that comes after our part of the handshake.)"""
+    near = await start()
+    contexts.server.maximum_version = ssl.TLSVersion.TLSv1_2
+    contexts.server.verify_mode = ssl.CERT_REQUIRED
+    contexts.server.load_verify_locations(tmp_path / "authorities.pem")
+    async with pythons_server(contexts.server) as (remote, heard, _):
+        wish = near.transports.flow_to("TLS", remote, NAME)
+        near.transports.send(OPTIONS, wish)
+        assert await near.lost() == wish
+        assert "during the TLS handshake" in near.transports.why_failed(wish)
+        assert heard.empty()
