@@ -91,7 +91,7 @@ class _Child:
         self._endpoint.libCreate()
         self._endpoint.libInit(library_config(line))
         self._endpoint.audDevManager().setNullDev()
-        port = open_transports(self._endpoint, line["local_ip"], line["sip_port"])
+        port = open_transports(self._endpoint, line["local_ip"], line["sip_port"], line["trust"])
         self._endpoint.libStart()
         choose_codecs(self._endpoint, line["codecs"])
         self.silence = pj.ToneGenerator()

@@ -50,10 +50,11 @@ def _without_discards(config: Any) -> Any:
     return changed
 
 
-def open_transports(endpoint: Any, ip: str, wanted: int) -> int:
+def open_transports(endpoint: Any, ip: str, wanted: int, trust: str) -> int:
     """UDP and TCP on one port, since requests above 1300 octets switch (RFC 3261 18.1.1).
 
-    TLS is on the port above, with no certificate to show; a server's is not checked.
+    TLS is on the port above, with no certificate to show; a server's is checked where `trust` names
+    a PEM file of those that are believed.
     """
     for _ in range(_SAME_PORT_TRIES):
         config = pj.TransportConfig()
@@ -63,7 +64,7 @@ def open_transports(endpoint: Any, ip: str, wanted: int) -> int:
         tcp = None
         try:
             tcp = endpoint.transportCreate(pj.PJSIP_TRANSPORT_TCP, config)
-            endpoint.transportCreate(pj.PJSIP_TRANSPORT_TLS, _above(ip, config.port))
+            endpoint.transportCreate(pj.PJSIP_TRANSPORT_TLS, _above(ip, config.port, trust))
         except pj.Error:
             for opened in (udp, tcp):
                 if opened is not None:
@@ -73,11 +74,12 @@ def open_transports(endpoint: Any, ip: str, wanted: int) -> int:
     raise Refused(f"no SIP port is free for UDP and TCP, and the next for TLS, on {ip}")
 
 
-def _above(ip: str, port: int) -> Any:
+def _above(ip: str, port: int, trust: str) -> Any:
     config = pj.TransportConfig()
     config.boundAddress, config.port = ip, port + 1
     config.tlsConfig.method = pj.PJSIP_TLSV1_2_METHOD
-    config.tlsConfig.verifyServer = False
+    config.tlsConfig.verifyServer = bool(trust)
+    config.tlsConfig.CaListFile = trust
     return config
 
 

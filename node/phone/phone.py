@@ -68,6 +68,7 @@ class Phone:
         playing: Playing | None = None,
         drop_received: int = 0,
         log: Path | None = None,
+        trust: Path | None = None,
         user_agent: str = "Ringmesh phone",
     ) -> None:
         """Describe the phone; `start` (or `async with`) brings it to life.
@@ -81,6 +82,8 @@ class Phone:
             playing: what is said into incoming calls.
             drop_received: per cent of the received RTP packets to throw away, for proofs.
             log: file for everything pjsip has to say.
+            trust: PEM file with the certificates that a server's over TLS must be one of, or signed
+                by; without it none is checked.
             user_agent: text of the User-Agent header.
         """
         try:
@@ -102,6 +105,7 @@ class Phone:
             "codecs": list(codecs),
             "drop_received": drop_received,
             "log": str(log.absolute()) if log else "",
+            "trust": str(trust.absolute()) if trust else "",
             "user_agent": user_agent,
         }
         self._policy: Policy = policy or Manual()
@@ -180,7 +184,7 @@ class Phone:
     ) -> int:
         """Register with `server` (`host` or `host:port`), through which all calls then go.
 
-        Over TLS the server's certificate is not checked.
+        Over TLS the server's certificate is checked if the phone was given whom to `trust`.
         Returns the seconds granted. With `retry` the phone tries again by itself after that many
         seconds whenever a later refresh fails.
 

@@ -222,6 +222,19 @@ async def test_the_nodes_own_certificate_holds_for_its_address_and_key_name(mesh
         await shown_by(nodes[1], context, nodes[1].place.ip)
 
 
+async def test_a_phone_that_checks_certificates(mesh: Mesh) -> None:
+    """It registers at the node whose certificate it was given, and at no other."""
+    nodes, alice, bob = mesh
+    async with Phone(name="alice", trust=nodes[0].state / "tls.pem") as phone:
+        await phone.register("alice", alice["password"], server=alice["server"], transport="tls")
+        report = await measure_echo(phone, "*43", seconds=1)
+        assert report.problems == ()
+    async with Phone(name="bob", trust=nodes[0].state / "tls.pem") as phone:
+        with pytest.raises(RegistrationFailed) as failure:
+            await phone.register("bob", bob["password"], server=bob["server"], transport="tls")
+        assert failure.value.status == 503
+
+
 async def test_new_files_are_shown_while_a_call_goes_on(tmp_path: Path) -> None:
     """SIGHUP loads them at once; broken ones change nothing and cost one line of the log."""
     authority = Authority.make()
