@@ -152,14 +152,16 @@ async def _unless(work: "asyncio.Future[Any]", asked: asyncio.Event) -> bool:
 class _Stop:
     """Turns SIGINT and SIGTERM into an event while the block lasts, and SIGHUP into a reload.
 
-    The kernel sends SIGHUP as well when the terminal is closed; the node stops then.
+    The kernel sends SIGHUP as well when the terminal is closed; the node stops then, unless it was
+    started with `nohup`.
     """
 
     def __init__(self, on_begin: Callable[[], None], at_once: Callable[[], None]) -> None:
         self.asked = asyncio.Event()
         self.on_reload: Callable[[], None] = _nothing
         "What SIGHUP does; nothing until the node has started."
-        self._had_terminal = _has_terminal()
+        nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self._needs_terminal = _has_terminal() and not nohup
         self._on_begin = on_begin
         self._at_once = at_once
         self._begun = False
@@ -181,7 +183,7 @@ class _Stop:
         self.begin()
 
     def _hung_up(self) -> None:
-        if self._had_terminal and not _has_terminal():
+        if self._needs_terminal and not _has_terminal():
             self._signalled()
         else:
             self.on_reload()

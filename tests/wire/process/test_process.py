@@ -119,23 +119,45 @@ def test_hang_up_reloads_and_the_node_goes_on(
     assert running.wait(STOP_BOUND) == 0
 
 
+def at_a_terminal(
+    processes: list[subprocess.Popen[str]], state: Path, *, nohup: bool
+) -> tuple[subprocess.Popen[str], int]:
+    """A node in the foreground of a terminal, and the descriptor whose closing closes that."""
+    master, slave = os.openpty()
+
+    def take_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        if nohup:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    running = start(processes, state, stdin=slave, start_new_session=True, preexec_fn=take_terminal)
+    os.close(slave)
+    assert set(line(running)) == {"first_account"}
+    assert set(line(running)) == {"ready"}
+    return running, master
+
+
 def test_a_terminal_that_is_closed_ends_the_node(
     processes: list[subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     """The kernel sends SIGHUP then too; nobody would be there to press Ctrl-C any more."""
-    master, slave = os.openpty()
-    running = start(
-        processes,
-        tmp_path,
-        stdin=slave,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    )
-    os.close(slave)
-    assert set(line(running)) == {"first_account"}
-    assert set(line(running)) == {"ready"}
-    os.close(master)
+    running, terminal = at_a_terminal(processes, tmp_path, nohup=False)
+    os.close(terminal)
     assert line(running) == "stopping"
+    assert running.wait(STOP_BOUND) == 0
+
+
+def test_with_nohup_the_node_outlives_its_terminal(
+    processes: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    running, terminal = at_a_terminal(processes, tmp_path, nohup=True)
+    os.close(terminal)
+    client = ApiClient(tmp_path / "api.sock")
+    deadline = time.monotonic() + STOP_BOUND
+    while client.get("status")["reloads"] != 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    running.send_signal(signal.SIGTERM)
     assert running.wait(STOP_BOUND) == 0
 
 
