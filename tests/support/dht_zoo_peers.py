@@ -6,8 +6,7 @@ would. `Peer` answers as an honest node might; the classes below it each do one 
 
 import asyncio
 import heapq
-from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from dataclasses import dataclass, field
 
 from dht import canonical, messages
 from dht.frame import (
@@ -32,17 +31,13 @@ from dht.messages import (
     Stored,
 )
 from dht.overlay_id import OverlayId, overlay_id
-from dht.publisher import Issuer, Publication
-from dht.record import Kind, Record, positions
+from dht.record import Record, positions
 from dht.sealing import SealingKey, SealKeys, seal_answer
 from federation.model.address import Endpoint
 from federation.model.clocks import SystemClock, SystemEntropy
-from federation.model.identity import AccountKey, NodeKey
-from federation.model.number import Number
+from federation.model.identity import NodeKey
 from tests.support.dht_zoo import NONCE, ZOO, Door, Town, ZooNode, zoo_key
 
-MAX_CLAIMS = 2
-"Claims in one answer of `ClaimHolder`, so that it is one datagram."
 ENTROPY = SystemEntropy()
 CLOCK = SystemClock()
 
@@ -381,56 +376,6 @@ class Namer(Peer):
             super().on_request(asked)
 
 
-class ManyFaces(Peer):
-    """Answers once as itself, and before that under many keys and many puzzle solutions."""
-
-    FACES = 60
-
-    def on_request(self, asked: Asked) -> None:
-        seen = Observed(asked.source, bytes(16))
-        body = messages.encode_part(Part(0, 1, seen, self.answer(asked)))
-        for number in range(self.FACES):
-            frame = self.frame_for(asked, body)
-            if number % 2:
-                key = NodeKey(ENTROPY.token(32))
-                frame = replace(frame, sender=key.id)
-                self.send(frame.signed(key, ZOO), asked.source)
-            else:
-                frame = replace(frame, nonce=ENTROPY.token(8))
-                self.send(frame.signed(self.key, ZOO), asked.source)
-
-
-class ClaimHolder(Peer):
-    """Holds claims of every number, signed by whoever: others each time it is asked."""
-
-    number = Number("022345678901234")
-    claims: ClassVar[list[bytes]] = []
-
-    def held(self, position: bytes) -> tuple[bytes, ...]:
-        start = self.asked * MAX_CLAIMS % max(1, len(self.claims))
-        return tuple(self.claims[start : start + MAX_CLAIMS])
-
-    def named(self, asked: Asked) -> tuple[ContactEntry, ...]:
-        return ()
-
-
-def made_up_claims(count: int) -> list[bytes]:
-    """Claims of `ClaimHolder.number` by as many accounts, none of which it belongs to."""
-    issuer = Issuer(zoo_key(9_999), ZOO)
-    found = []
-    for serial in range(count):
-        account = AccountKey(serial.to_bytes(4, "big") + bytes([13]) * 28)
-        publication = Publication(kind=Kind.NUMBER, label=ClaimHolder.number, account=account)
-        record = issuer.issue(publication, (Endpoint("127.0.0.1", 9),), now=CLOCK.unix())
-        assert record is not None
-        found.append(record.envelope)
-    return found
-
-
-class Eclipse(Liar):
-    """One of a group whose ids were ground to lie nearest to the places of one record."""
-
-
 ZOO_CLASSES: tuple[type[Peer], ...] = (
     Silent,
     Liar,
@@ -443,23 +388,3 @@ ZOO_CLASSES: tuple[type[Peer], ...] = (
     Impostor,
     Namer,
 )
-
-
-def ground_keys(key: bytes, honest: list[ZooNode], count: int) -> list[tuple[NodeKey, bytes]]:
-    """Keys and nonces whose ids lie nearer to both places of a record than any honest node.
-
-    `count` for each place; without a puzzle each try costs half a millisecond.
-    """
-    found: list[tuple[NodeKey, bytes]] = []
-    for position in positions(key):
-        place = int.from_bytes(position, "big")
-        bound = min(node.directory.own_id.number ^ place for node in honest)
-        serial, mine = 0, 0
-        owner = NodeKey(bytes(position))
-        while mine < count:
-            serial += 1
-            nonce = serial.to_bytes(8, "big")
-            if overlay_id(owner.id, nonce, ZOO).number ^ place < bound:
-                found.append((owner, nonce))
-                mine += 1
-    return found

@@ -15,16 +15,14 @@ from federation.model.address import Endpoint, network_group
 from federation.model.identity import AccountKey
 from tests.support.dht_network import quick_number
 from tests.support.dht_zoo import ZOO, Door, Town, ZooNode, own_host, until, watched_loop
-from tests.support.dht_zoo_peers import (
-    ENTROPY,
+from tests.support.dht_zoo_crowds import (
     ClaimHolder,
     Eclipse,
-    Friends,
     ManyFaces,
-    Peer,
     ground_keys,
     made_up_claims,
 )
+from tests.support.dht_zoo_peers import ENTROPY, Friends, Peer
 
 BUDGET_S = 8.0
 MOST_CPU_S = 0.05
