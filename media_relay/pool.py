@@ -123,6 +123,10 @@ class RelayPool:
         """
         self._turn.accounts(put, remove, self._supervisors)
 
+    def turn_renew(self) -> None:
+        """Read the certificate's files again, and the system's clock; nothing else changes."""
+        self._turn.renew(self._supervisors)
+
     def turn_endpoints(self) -> list[tuple[str, Endpoint]]:
         """Where TURN is served: `udp`, `tcp` or `tls`, and the address."""
         return self._turn.endpoints

@@ -103,6 +103,12 @@ class TurnDesk:
                     part = tuple(removed[start : start + MAX_ACCOUNTS_A_MESSAGE])
                     worker.post(RemoveAccounts(part))
 
+    def renew(self, workers: Sequence[TurnWorker]) -> None:
+        """Send the configuration again; workers read the certificate's files anew."""
+        if self._settings is not None:
+            for worker in workers:
+                worker.post(self._configuration(self._settings))
+
     def report(self) -> TurnReport:
         """What is relayed."""
         return TurnReport(
@@ -138,28 +144,7 @@ class TurnDesk:
         settings = self._settings
         if settings is None:
             return
-        families = {Family.IPV6 if ":" in host else Family.IPV4 for host in settings.hosts}
-        worker.post(
-            ConfigureTurn(
-                realm=settings.realm,
-                nonce_key=self._nonce_key,
-                rest_secret=settings.rest_secret,
-                families=tuple(sorted(families)),
-                external=tuple(
-                    (Family.IPV6 if ":" in host else Family.IPV4, host)
-                    for host in settings.external
-                ),
-                own=settings.own_addresses,
-                allow=settings.allow_peers,
-                account_quota=settings.limits.account,
-                source_quota=settings.limits.source,
-                total_quota=settings.limits.total,
-                software=settings.software,
-                unix_offset=self._clock.unix() - self._clock.monotonic(),
-                certificate=settings.certificate,
-                private_key=settings.private_key,
-            )
-        )
+        worker.post(self._configuration(settings))
         self._put(worker, list(self._accounts.values()))
         for number, listener in enumerate(self._listeners):
             worker.post(AttachTurn(number, listener.transport), [listener.socket_of(worker.index)])
@@ -229,6 +214,27 @@ class TurnDesk:
         hosts = (self._listeners[wanted.listener].endpoint.host, *settings.hosts)
         version = 6 if wanted.family == Family.IPV6 else 4
         return next((host for host in hosts if parse_ip(host).version == version), None)
+
+    def _configuration(self, settings: TurnSettings) -> ConfigureTurn:
+        families = {Family.IPV6 if ":" in host else Family.IPV4 for host in settings.hosts}
+        return ConfigureTurn(
+            realm=settings.realm,
+            nonce_key=self._nonce_key,
+            rest_secret=settings.rest_secret,
+            families=tuple(sorted(families)),
+            external=tuple(
+                (Family.IPV6 if ":" in host else Family.IPV4, host) for host in settings.external
+            ),
+            own=settings.own_addresses,
+            allow=settings.allow_peers,
+            account_quota=settings.limits.account,
+            source_quota=settings.limits.source,
+            total_quota=settings.limits.total,
+            software=settings.software,
+            unix_offset=self._clock.unix() - self._clock.monotonic(),
+            certificate=settings.certificate,
+            private_key=settings.private_key,
+        )
 
     def _put(self, worker: TurnWorker, accounts: list[TurnAccount]) -> None:
         for start in range(0, len(accounts), MAX_ACCOUNTS_A_MESSAGE):

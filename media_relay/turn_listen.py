@@ -1,7 +1,10 @@
 """Binding the ports that TURN clients talk to."""
 
+import errno
 import socket
 from dataclasses import dataclass
+
+import structlog
 
 from federation.model.address import Endpoint, parse_ip
 from media_relay.control_turn import TCP, TLS, UDP
@@ -11,6 +14,8 @@ from media_relay.turn_config import TurnSettings
 
 BACKLOG = 256
 "Connections that wait to be accepted."
+log = structlog.get_logger("relay")
+
 _NAMES = {UDP: "udp", TCP: "tcp", TLS: "tls"}
 
 
@@ -40,22 +45,35 @@ class Listener:
 def bind_listeners(settings: TurnSettings, workers: int) -> list[Listener]:
     """Bind all that `settings` ask for.
 
+    An address that the machine does not have is left out.
+
     Raises:
-        NoCapacity: one cannot be bound; the text names it, and nothing stays bound.
+        NoCapacity: a port is in use, or none can be bound; the text names it, nothing stays bound.
     """
     bound: list[Listener] = []
-    try:
-        for host in settings.hosts:
-            udp = _bind_udp(host, settings.port, workers)
-            bound.append(udp)
-            # Port 0, for tests: the system chose one, and TCP is to have the same.
-            bound.append(_bind_tcp(host, udp.endpoint.port, TCP))
-            if settings.tls_port is not None:
-                bound.append(_bind_tcp(host, settings.tls_port, TLS))
-    except NoCapacity:
-        for listener in bound:
-            listener.close()
-        raise
+    refused = ""
+    for host in settings.hosts:
+        wanted = [(UDP, settings.port), (TCP, settings.port)]
+        if settings.tls_port is not None:
+            wanted.append((TLS, settings.tls_port))
+        for transport, port in wanted:
+            try:
+                if transport == UDP:
+                    bound.append(_bind_udp(host, port, workers))
+                else:
+                    bound.append(_bind_tcp(host, port, transport))
+            except OSError as error:
+                name = _NAMES[transport].upper()
+                refused = f"TURN cannot have {name} {host} port {port}: {error.strerror}"
+                if error.errno == errno.EADDRNOTAVAIL:
+                    # An address that the machine has lost, or not quite got yet.
+                    log.info("turn_address_refused", host=host, reason=error.strerror)
+                    break
+                for listener in bound:
+                    listener.close()
+                raise NoCapacity(refused) from error
+    if not bound:
+        raise NoCapacity(refused or "TURN has no address to listen on")
     return bound
 
 
@@ -76,10 +94,10 @@ def _bind_udp(host: str, port: int, workers: int) -> Listener:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             enlarge_receive_buffer(sock)
             port = Endpoint.of(sock.getsockname()).port
-    except OSError as error:
+    except OSError:
         for sock in sockets:
             sock.close()
-        raise NoCapacity(f"TURN cannot have UDP {host} port {port}: {error.strerror}") from error
+        raise
     return Listener(UDP, Endpoint.of(sockets[0].getsockname()), sockets)
 
 
@@ -90,9 +108,9 @@ def _bind_tcp(host: str, port: int, transport: int) -> Listener:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
         sock.listen(BACKLOG)
-    except OSError as error:
+    except OSError:
         sock.close()
-        raise NoCapacity(f"TURN cannot have TCP {host} port {port}: {error.strerror}") from error
+        raise
     return Listener(transport, Endpoint.of(sock.getsockname()), [sock])
 
 

@@ -60,6 +60,7 @@ from node.storage.pins import PinBook
 from node.storage.published import PublishedNames
 from node.storage.storage import Storage
 from node.storage.verified_numbers import VerifiedNumbers
+from node.turn import TurnService
 
 log = structlog.get_logger("node")
 
@@ -218,6 +219,8 @@ class Node(Desks):
         except NoCapacity as error:
             raise ConfigError(f"media relay: {error}") from error
         self._stack.push_async_callback(self.relay.close)
+        self._turn = TurnService(self.relay, self.accounts, lambda: self._certificates.pair)
+        self._turn.start(self._config, own_addresses(self._config.listen))
 
     async def _read_asn_map(self) -> AsnMap | None:
         path = self._config.dht.asn_map
@@ -342,6 +345,7 @@ class Node(Desks):
         tasks = [asyncio.create_task(self._join()), asyncio.create_task(neighbours.follow())]
         tasks.append(asyncio.create_task(self._looks.run()))
         tasks.append(asyncio.create_task(self._certificates.watch()))
+        tasks.append(asyncio.create_task(self._turn.follow()))
         if self._config.mesh.mdns:
             tasks.append(asyncio.create_task(neighbours.discover()))
         try:

@@ -100,6 +100,8 @@ def port_list(config: Config) -> list[str]:
         f"{config.sip_port:<12} udp and tcp  phones (SIP)",
         f"{config.tls_port:<12} tcp          phones (SIP over TLS)",
         f"{config.mesh_port:<12} udp          other nodes",
+        f"{config.turn_port:<12} udp and tcp  sound of those who cannot send it directly (TURN)",
+        f"{config.turn_tls_port:<12} tcp          the same over TLS",
         f"{media:<12} udp          sound and video",
     ]
 

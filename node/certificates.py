@@ -105,6 +105,11 @@ class Certificates:
             self.look()
 
     @property
+    def pair(self) -> tuple[Path, Path]:
+        """The PEM files of the certificate and its key, which may be one."""
+        return self._files[0], self._files[-1]
+
+    @property
     def _files(self) -> tuple[Path, ...]:
         """What holds the certificate and its key."""
         if self._config.certificate is None:

@@ -15,6 +15,12 @@ from federation.model.errors import ConfigError
 from federation.model.identity import KEY_NAME_SUFFIX
 from federation.model.network import MAIN, Network
 from node.accounts.login import EMERGENCY_NUMBERS
+from node.relay_config import RelayConfig
+from node.setting import PORT as _PORT
+from node.setting import Section as _Section
+from node.setting import SettingError as SettingError
+from node.setting import one_of as _one_of
+from node.setting import require as _require
 
 PORT_OFFSET_STEP = 10
 PORT_OFFSET_MAX = 280
@@ -25,33 +31,9 @@ MAX_DOMAINS = 256
 MAX_DNS_SERVERS = 8
 DNS_PORT = 53
 MESH_PORT = 7060
-_PORT = "a port from 1 to 65535"
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?")
 _LOG_FORMATS = ("auto", "text", "json")
 _LOG_LEVELS = ("debug", "info", "warning", "error")
-
-
-class SettingError(ConfigError):
-    """One field holds what it may not: `key` (dotted), `found`, and `wanted`, a noun phrase."""
-
-    def __init__(self, key: str, found: object, wanted: str) -> None:
-        super().__init__(f"{key} is {found!r}, but must be {wanted}")
-        self.key = key
-        self.found = found
-        self.wanted = wanted
-
-
-def _require(condition: bool, key: str, found: object, wanted: str) -> None:
-    if not condition:
-        raise SettingError(key, found, wanted)
-
-
-def _one_of(words: tuple[str, ...]) -> str:
-    return f"{', '.join(words[:-1])} or {words[-1]}"
-
-
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A branch of the tree."""
 
 
 class SipConfig(_Section, frozen=True, kw_only=True):
@@ -216,6 +198,7 @@ class Config(_Section, frozen=True, kw_only=True):
     dns: DnsConfig = DnsConfig()
     dht: DhtConfig = DhtConfig()
     tls: TlsConfig = TlsConfig()
+    relay: RelayConfig = RelayConfig()
     log: LogConfig = LogConfig()
 
     def __post_init__(self) -> None:
@@ -243,6 +226,8 @@ class Config(_Section, frozen=True, kw_only=True):
             "sip.port": self.sip_port,
             "mesh.port": self.mesh_port,
             "sip.tls_port": self.tls_port,
+            "relay.port": self.turn_port,
+            "relay.tls_port": self.turn_tls_port,
         }
         taken: dict[int, str] = {}
         for key, port in ports.items():
@@ -283,9 +268,21 @@ class Config(_Section, frozen=True, kw_only=True):
         """The mesh port to bind, offset included."""
         return self.mesh.port + self.port_offset
 
+    @property
+    def turn_port(self) -> int:
+        """The port of STUN and TURN to bind, UDP and TCP, offset included."""
+        return self.relay.port + self.port_offset
+
+    @property
+    def turn_tls_port(self) -> int:
+        """The port of TURN over TLS to bind, offset included."""
+        return self.relay.tls_port + self.port_offset
+
     def as_dict(self) -> dict[str, Any]:
-        """The tree as plain values, for showing."""
+        """The tree as plain values, for showing; a secret is not among them."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
+        if self.relay.secret is not None:
+            plain["relay"]["secret"] = "(set)"  # noqa: S105  (that it is there, not what it is)
         return plain
 
 

@@ -10,6 +10,7 @@ from federation.model.identity import NodeId
 from federation.model.number import Number
 from node.addresses import own_addresses
 from node.config import Config
+from node.relay_config import TURN_PORT, TURN_TLS_PORT
 
 SIP_PORT = 5060
 "The port that phones assume; it is left out where it applies."
@@ -28,6 +29,8 @@ class ServedAt:
     "Own domains, proven ones first."
     proven: int = 0
     "How many of `domains` are proven: DNS leads phones to this node."
+    turn_port: int = TURN_PORT
+    turn_tls_port: int = TURN_TLS_PORT
 
     @classmethod
     def of(cls, config: Config, node: NodeId, *, proven: Collection[str] = ()) -> Self:
@@ -42,19 +45,32 @@ class ServedAt:
             sip_port=config.sip_port,
             domains=tuple(domains),
             proven=len([domain for domain in domains if domain in proven]),
+            turn_port=config.turn_port,
+            turn_tls_port=config.turn_tls_port,
         )
 
     @property
     def server(self) -> str:
         """What a phone's `server` field takes: the first proven domain, else the best address."""
-        host = self.domains[0] if self.proven else _host(self.addresses[0])
-        return self._with_port(host)
+        return self._with_port(self._server_host)
 
     def uris(self, login: str) -> list[str]:
         """Every SIP URI of an account, the most readable first."""
         by_address = self._with_port(_host(self.addresses[0]))
         hosts = [*self.domains, self.key_name, by_address]
         return [f"sip:{login}@{host}" for host in hosts]
+
+    def turn(self, login: str) -> dict[str, Any]:
+        """What an ICE client needs beside the account's password (RFC 7065 URIs)."""
+        host, port = self._server_host, self.turn_port
+        return {
+            "uris": [
+                f"turn:{host}:{port}?transport=udp",
+                f"turn:{host}:{port}?transport=tcp",
+                f"turns:{host}:{self.turn_tls_port}?transport=tcp",
+            ],
+            "username": login,
+        }
 
     @property
     def login_domains(self) -> tuple[str, ...]:
@@ -69,6 +85,8 @@ class ServedAt:
             "sip_port": self.sip_port,
             "domains": list(self.domains),
             "proven": self.proven,
+            "turn_port": self.turn_port,
+            "turn_tls_port": self.turn_tls_port,
         }
 
     @classmethod
@@ -85,6 +103,8 @@ class ServedAt:
                 sip_port=int(values["sip_port"]),
                 domains=tuple(map(str, values["domains"])),
                 proven=int(values["proven"]),
+                turn_port=int(values.get("turn_port", TURN_PORT)),
+                turn_tls_port=int(values.get("turn_tls_port", TURN_TLS_PORT)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(
@@ -93,6 +113,10 @@ class ServedAt:
         if not served.addresses:
             raise ConfigError("the file last-run in the state folder is damaged: delete it")
         return served
+
+    @property
+    def _server_host(self) -> str:
+        return self.domains[0] if self.proven else _host(self.addresses[0])
 
     def _with_port(self, host: str) -> str:
         return host if self.sip_port == SIP_PORT else f"{host}:{self.sip_port}"
@@ -121,7 +145,7 @@ class AccountSheet:
             "number": None if self.number is None else str(self.number),
             "extension": self.extension,
             "name": self.name,
-            "turn": None,
+            "turn": self.served.turn(self.login),
         }
 
 

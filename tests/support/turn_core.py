@@ -136,13 +136,16 @@ class TurnClient:
         self.shell = shell
         self.login = login
         self.sha256 = sha256
+        self.password: str | None = None
+        "Other than the one that accounts of `Shell` have."
         self.nonce = b""
         self.algorithms: bytes | None = None
         self._serial = itertools.count(port << 32)
 
     @property
     def key(self) -> Key:
-        text = f"{self.login}:{REALM}:{self.login}'s password".encode()
+        password = self.password or f"{self.login}'s password"
+        text = f"{self.login}:{REALM}:{password}".encode()
         if self.sha256:
             return Key(hashlib.sha256(text).digest(), is_sha256=True)
         return Key(hashlib.md5(text).digest(), is_sha256=False)

@@ -140,7 +140,8 @@ def test_users_of_a_running_node(capsys: Capture, tmp_path: Path, node: MemoryNo
     sheet = json.loads(out)
     assert code == 0
     assert list(sheet)[:5] == ["login", "password", "server", "uri", "number"]
-    assert sheet["turn"] is None
+    assert sheet["turn"]["username"] == "alice"
+    assert sheet["turn"]["uris"][0].startswith("turn:")
     assert node.users == {"alice": {"extension": "101", "name": "Alice"}}
     assert outcome(capsys, "user", "add", "alice", *state) == (
         1,

@@ -14,6 +14,7 @@ from node.config import (
     TlsConfig,
     split_target,
 )
+from node.relay_config import MAX_ALLOWED_PEERS, RelayConfig
 
 
 def test_nothing_has_to_be_set() -> None:
@@ -137,6 +138,41 @@ def test_workers_have_a_bound(workers: int) -> None:
 def test_a_media_range_holds_a_hundred_ports(first: int, last: int) -> None:
     with pytest.raises(SettingError, match=r"media\."):
         MediaConfig(first_port=first, last_port=last)
+
+
+def test_turn_has_its_usual_ports_and_moves_with_the_offset() -> None:
+    assert (Config().turn_port, Config().turn_tls_port) == (3478, 5349)
+    moved = Config(port_offset=280)
+    assert (moved.turn_port, moved.turn_tls_port) == (3758, 5629)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("port", 0),
+        ("tls_port", 65536),
+        ("allow_peers", ("10.0.0.1/8",)),
+        ("allow_peers", ("here",)),
+        ("allow_peers", ("10.0.0.0/8",) * (MAX_ALLOWED_PEERS + 1)),
+        ("external_address", ("example.org",)),
+        ("external_address", ("192.0.2.1", "192.0.2.2")),
+        ("secret", "short"),
+    ],
+)
+def test_what_the_relay_cannot_take(key: str, value: object) -> None:
+    with pytest.raises(SettingError) as caught:
+        RelayConfig(**{key: value})  # type: ignore[arg-type]
+    assert caught.value.key == f"relay.{key}"
+
+
+def test_the_relays_secret_is_not_shown() -> None:
+    config = Config(relay=RelayConfig(secret="sixteen letters and more"))
+    assert "letters" not in str(config.as_dict())
+
+
+def test_turn_needs_ports_of_its_own() -> None:
+    with pytest.raises(SettingError, match="another port"):
+        Config(relay=RelayConfig(port=5060))
 
 
 def test_sip_and_mesh_need_ports_of_their_own() -> None:

@@ -32,7 +32,14 @@ def test_a_sheet_is_what_the_command_line_promises() -> None:
         "number": "021234567890123",
         "extension": None,
         "name": "",
-        "turn": None,
+        "turn": {
+            "uris": [
+                "turn:192.0.2.7:3478?transport=udp",
+                "turn:192.0.2.7:3478?transport=tcp",
+                "turns:192.0.2.7:5349?transport=tcp",
+            ],
+            "username": "alice",
+        },
     }
 
 
@@ -83,6 +90,8 @@ def test_the_ports_to_open_follow_the_configuration() -> None:
         "5070",
         "5071",
         "7070",
+        "3488",
+        "5359",
         "10000-19999",
     ]
 

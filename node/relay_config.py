@@ -1,0 +1,75 @@
+"""What a node can be told about TURN: the `[relay]` table."""
+
+import ipaddress
+
+from federation.model.address import AddressError, parse_ip
+from node.setting import PORT, Section, require
+
+TURN_PORT = 3478
+TURN_TLS_PORT = 5349
+MAX_ALLOWED_PEERS = 200
+LEAST_SECRET_BYTES = 16
+
+
+class RelayConfig(Section, frozen=True, kw_only=True):
+    """TURN, for clients that cannot send sound directly."""
+
+    port: int = TURN_PORT
+    "UDP and TCP port of STUN and TURN, before `port_offset`."
+    tls_port: int = TURN_TLS_PORT
+    "TCP port of TURN over TLS, before `port_offset`."
+    allow_peers: tuple[str, ...] = ()
+    "Networks that may be relayed to though they are private or this machine's; for testbeds."
+    external_address: tuple[str, ...] = ()
+    "Addresses that lead here from outside a static NAT, at most one IPv4 and one IPv6."
+    secret: str | None = None
+    "Shared with a web server that hands out user names `expiry:login`; at least 16 characters."
+
+    def __post_init__(self) -> None:
+        for key, port in (("relay.port", self.port), ("relay.tls_port", self.tls_port)):
+            require(0 < port < 65536, key, port, PORT)
+        require(
+            len(self.allow_peers) <= MAX_ALLOWED_PEERS,
+            "relay.allow_peers",
+            len(self.allow_peers),
+            f"at most {MAX_ALLOWED_PEERS} networks",
+        )
+        for text in self.allow_peers:
+            require(
+                _is_network(text),
+                "relay.allow_peers",
+                text,
+                "an address or a network like 10.0.0.0/8",
+            )
+        versions = [":" in text for text in self.external_address]
+        for text in self.external_address:
+            require(_is_ip(text), "relay.external_address", text, "an IP address")
+        require(
+            len(set(versions)) == len(versions),
+            "relay.external_address",
+            self.external_address,
+            "at most one IPv4 and one IPv6 address",
+        )
+        # A secret is not repeated in a complaint.
+        require(
+            self.secret is None or len(self.secret.encode()) >= LEAST_SECRET_BYTES,
+            "relay.secret",
+            "too short",
+            f"at least {LEAST_SECRET_BYTES} characters",
+        )
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        parse_ip(text)
+    except AddressError:
+        return False
+    return True
