@@ -8,6 +8,7 @@ becomes longer. It goes, slowly, to contacts that answered us: their address and
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import islice
 
 from dht.acceptance import CLOCK_SKEW_S
 from dht.messages import ContactEntry
@@ -40,11 +41,16 @@ def due_to(
         if now <= record.expires + CLOCK_SKEW_S:
             for position in positions(record.key):
                 place = int.from_bytes(position, "big")
-                if contact.long_id ^ place >= own ^ place:
-                    continue
-                nearer = table.rank_of(position) - (contact.id in table)
-                is_due = is_due or nearer < NEAREST_HOLDERS
+                if contact.long_id ^ place < own ^ place:
+                    is_due = is_due or _is_nearest(place, table, besides=contact)
         yield record if is_due else None
+
+
+def _is_nearest(place: int, table: SecureTable, *, besides: Contact) -> bool:
+    """Whether we are among the nearest holders; most often two contacts are enough to say no."""
+    own = table.node.long_id ^ place
+    nearer = (c for c in table if c.long_id ^ place < own and c.id != besides.id)
+    return sum(1 for _ in islice(nearer, NEAREST_HOLDERS)) < NEAREST_HOLDERS
 
 
 class HandOver:

@@ -7,7 +7,7 @@ becomes a tombstone with the longest life its kind may have, so that no replay b
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dht.prefixes import PrefixPayload
@@ -185,6 +185,8 @@ class Item:
     "The network was asked what it holds of this from before our memory begins."
     is_changed: bool = False
     "Something changed during the round that is under way."
+    keepers: set[bytes] = field(default_factory=set)
+    "The ids of those who took the latest version."
 
 
 class Publisher:

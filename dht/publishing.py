@@ -31,6 +31,10 @@ OFFER_PAUSE_S = 0.02
 "Between two records given to a new contact."
 GROWTH = 2.0
 "Everything is published again when our neighbours have come so many times nearer."
+KEEPERS_REACH = 4
+"Who took an older version is given the newer one too, within so many times a region's radius."
+MAX_KEEPERS = 50_000
+"Remembered for all records together, each node once for each record it took."
 SETTLED_S = 1.0
 "After a join, when no contact came for so long, what was published alone is published again."
 CLAIM_AGAIN_S = 10.0
@@ -63,6 +67,7 @@ class Publishing:
         self._offered = asyncio.Event()
         self._reach = 0
         "How near our twentieth neighbour was when the network's size was last looked at."
+        self._keepers = 0
         self._was_alone = False
         "A round was made with so few contacts that it went to them, and not to the regions."
         self._remembers = issuer.newest > 0
@@ -100,6 +105,7 @@ class Publishing:
             return
         if self._reach and reach < self._reach / GROWTH:
             log.info("network_grew", by=round(self._reach / reach, 1))
+            self._finder.estimator.forget()
             self.addresses_changed()
         if not self._reach or reach < self._reach / GROWTH or reach > self._reach * GROWTH:
             self._reach = reach
@@ -184,7 +190,8 @@ class Publishing:
             if record is None or contact.id not in self._table:
                 continue
             if self._lies_in_region(contact, record):
-                code = await self._store_at(record, contact.id, contact.endpoint)
+                entry = ContactEntry(contact.id, contact.endpoint)
+                code = await self._store_at(record, entry, item)
                 item.holders += code in KEPT and item.record is record
                 if code == NEWER_HELD and item.record is record:
                     await self._catch_up(item, record)
@@ -192,7 +199,7 @@ class Publishing:
 
     async def repair(self, record: Record, entry: ContactEntry) -> None:
         """Give somebody who answered with an older record the newer one."""
-        await self._store_at(record, entry.id, entry.endpoint)
+        await self._store_at(record, entry)
 
     def _lies_in_region(self, contact: Contact, record: Record) -> bool:
         if len(self._table) <= SMALL_NETWORK:
@@ -212,13 +219,13 @@ class Publishing:
             if record is not None:
                 item.record = record
                 self._store.put(record)
-                codes = await self._store_everywhere(record)
+                codes = await self._store_everywhere(record, item)
                 asked = len(codes)
                 holders = sum(code in KEPT for code in codes)
                 if NEWER_HELD in codes:
                     await self._catch_up(item, record)
                 elif QUEUED in codes:
-                    self._tasks.spawn(self._claim_again(record))
+                    self._tasks.spawn(self._claim_again(record, item))
         finally:
             self._slots.release()
             self._publisher.done(item, holders=holders, asked=asked, now=self._clock.monotonic())
@@ -237,9 +244,9 @@ class Publishing:
             return self._issuer.tombstone(item.publication, now=now)
         return self._issuer.issue(item.publication, tuple(self._own_endpoints()), now=now)
 
-    async def _store_everywhere(self, record: Record) -> list[int | None]:
+    async def _store_everywhere(self, record: Record, item: Item) -> list[int | None]:
         """Store at the regions of the record; one code (None: silence) for each node asked."""
-        targets: dict[bytes, ContactEntry] = {}
+        targets = self._keepers_near(record, item)
         if len(self._table) < SMALL_NETWORK:
             self._was_alone = True
             for contact in self._table:
@@ -248,22 +255,46 @@ class Publishing:
             for place in positions(record.key):
                 outcome = await self._finder.nearest(place)
                 targets.update((entry.id, entry) for entry in outcome.region)
+        self._keepers -= len(item.keepers)
+        item.keepers.clear()
         gate = asyncio.Semaphore(STORES_AT_A_TIME)
 
         async def one(entry: ContactEntry) -> int | None:
             async with gate:
-                return await self._store_at(record, entry.id, entry.endpoint)
+                return await self._store_at(record, entry, item)
 
         return list(await asyncio.gather(*(one(entry) for entry in targets.values())))
 
-    async def _store_at(self, record: Record, id_: bytes, endpoint: Endpoint) -> int | None:
-        contact = self._overlay.known(id_)
+    def _keepers_near(self, record: Record, item: Item) -> dict[bytes, ContactEntry]:
+        """Those who hold an older version where somebody might ask for the record.
+
+        The region may have become smaller, as it does in a network that grows. What they hold would
+        else be found beside the newer version, until it expires.
+        """
+        reach = KEEPERS_REACH * self._finder.radius() or 1 << 256
+        places = [int.from_bytes(place, "big") for place in positions(record.key)]
+        known = (self._overlay.known(id_) for id_ in item.keepers)
+        return {
+            contact.id: ContactEntry(contact.id, contact.endpoint)
+            for contact in known
+            if contact is not None and any(contact.long_id ^ place <= reach for place in places)
+        }
+
+    async def _store_at(
+        self, record: Record, entry: ContactEntry, item: Item | None = None
+    ) -> int | None:
+        contact = self._overlay.known(entry.id)
         if contact is None:
             return None
-        reply = await self._overlay.ask(endpoint, Store(record.envelope), recipient=contact.id)
+        request = Store(record.envelope)
+        reply = await self._overlay.ask(entry.endpoint, request, recipient=contact.id)
         if reply is None or not isinstance(reply.answer, Stored):
             return None
-        return reply.answer.code
+        code = reply.answer.code
+        if item is not None and code in KEPT and self._keepers < MAX_KEEPERS:
+            self._keepers += contact.id not in item.keepers
+            item.keepers.add(contact.id)
+        return code
 
     async def _recall(self, item: Item) -> None:
         """After a loss of state, learn what the network holds of ours before it is given more.
@@ -309,8 +340,8 @@ class Publishing:
             self._publisher.hurry(item, now=self._clock.monotonic())
             self._wake.set()
 
-    async def _claim_again(self, record: Record) -> None:
+    async def _claim_again(self, record: Record, item: Item) -> None:
         """Storers that queued the claim have had time to verify it."""
         await asyncio.sleep(CLAIM_AGAIN_S)
         if self._store.at_key(record.key, now=self._clock.unix()):
-            await self._store_everywhere(record)
+            await self._store_everywhere(record, item)

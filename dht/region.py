@@ -34,6 +34,10 @@ class RegionEstimator:
             nth = LEAST_SAMPLE
             self._sizes.append(nth * _SPACE / max(1, distances[nth - 1]))
 
+    def forget(self) -> None:
+        """The network has changed so much that what was learnt is of another one."""
+        self._sizes.clear()
+
     def radius_beside(self, own_distances: Sequence[int]) -> int:
         """The radius; without an estimate, what our nearest contacts' distances from us suggest.
 
