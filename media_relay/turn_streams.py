@@ -26,7 +26,7 @@ STUCK_SECONDS = 30.0
 MAX_STREAMS = 4096
 "Connections of one worker."
 MAX_STREAMS_A_SOURCE = 128
-"Of them from one IP address, without an allocation."
+"Of them from one IP address."
 
 
 class StreamClosed(Exception):
