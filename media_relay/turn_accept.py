@@ -69,7 +69,7 @@ class Streams:
         # Several workers watch one socket; only one is woken for a connection.
         self._host.watch(sock, ready, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
-    def routes(self, client: Client) -> dict[bytes, ChannelRoute]:
+    def routes(self, client: Client) -> dict[int, ChannelRoute]:
         """The routes of a connection by channel."""
         stream = self._streams.get(client.connection)
         return {} if stream is None else stream.routes
@@ -146,7 +146,7 @@ class Streams:
             self._close(stream, now)
 
     def _take(self, stream: Stream, data: bytes, now: float) -> None:
-        route = stream.routes.get(data[:2])
+        route = stream.routes.get(int.from_bytes(data[:2], "big"))
         if route is None:
             self._from_client(data, stream.client, now)
             return

@@ -1,10 +1,11 @@
 """TURN's part of the forwarding table: channel to peer and peer to channel without the core.
 
 Sockets appear as what reads and what sends. A datagram of a client costs one look-up by its address
-and first two bytes, one slice and one send; a datagram of a peer one look-up by its address, one
-join and one send. What finds no route is handed to `TurnShell`, and by it to the core.
+and channel and one send; a datagram of a peer one look-up by its address, a header put before it
+and one send. What finds no route is handed to `TurnShell`, and by it to the core.
 """
 
+import struct
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -19,10 +20,12 @@ CLIENT_BURST = 512
 its turn meanwhile, and the way out must not be narrower than the way back."""
 ASKING_BURST = 32
 "Of them, those that need the core: they cost ten times as much, and anybody can send them."
-LENGTHS = tuple(size.to_bytes(2, "big") for size in range(MAX_TURN_BYTES + 1))
-"The length field of a ChannelData header, ready-made."
-MOST_READ = MAX_TURN_BYTES + 2
-"Enough to notice what is too long."
+_HEAD = struct.Struct("!HH")
+"ChannelData: channel number and length."
+# Every datagram is read into one buffer and sent from it: allocating for each costs as much as a
+# look-up. It has room for one byte too many, to notice what is too long, and for a header before.
+_whole = memoryview(bytearray(4 + MAX_TURN_BYTES + 1))
+_body = _whole[4:]
 
 Drain = Callable[[float], None]
 "Takes what waits in a socket; is told the time."
@@ -33,8 +36,8 @@ FromPeer = Callable[[int, bytes, SocketAddress, float], None]
 class DatagramSocket(Protocol):
     """What is needed of a socket to read from it."""
 
-    def recvfrom(self, size: int, /) -> tuple[bytes, SocketAddress]:
-        """The next datagram, or OSError."""
+    def recvfrom_into(self, buffer: memoryview, /) -> tuple[int, SocketAddress]:
+        """The next datagram's size and source, or OSError."""
 
 
 def sockaddr(endpoint: Endpoint) -> SocketAddress:
@@ -45,7 +48,7 @@ def sockaddr(endpoint: Endpoint) -> SocketAddress:
 class ChannelRoute:
     """One channel of one client, and the relay port it belongs to."""
 
-    __slots__ = ("head", "outlet", "peer", "relay", "target", "to_client")
+    __slots__ = ("channel", "outlet", "peer", "relay", "target", "to_client")
 
     def __init__(self, relay: "RelayPort", channel: int, peer: Endpoint) -> None:
         self.relay = relay
@@ -53,7 +56,7 @@ class ChannelRoute:
         self.target: Any = self.peer
         "What the outlet is given beside the data: the peer, or 0 for a connected socket's flags."
         self.outlet: Outlet = relay.outlet
-        self.head = channel.to_bytes(2, "big")
+        self.channel = channel
         self.to_client = relay.to_client
 
 
@@ -89,23 +92,25 @@ class RelayPort:
     def drain(self, sock: DatagramSocket) -> Drain:
         """What reads one datagram of a peer from `sock` and passes it on."""
         # One closure instead of calls and attributes: this runs for every datagram.
-        read, routes, to_client = sock.recvfrom, self.routes, self.to_client
-        address, lengths = self.client.address, LENGTHS
+        read, routes, to_client = sock.recvfrom_into, self.routes, self.to_client
+        address, whole, body, pack = self.client.address, _whole, _body, _HEAD.pack_into
 
         def drain(now: float) -> None:
             try:
-                data, source = read(MOST_READ)
+                size, source = read(body)
+                if size > MAX_TURN_BYTES:
+                    return
                 route = routes.get(source)
                 if route is not None:
-                    size = len(data)
-                    to_client(route.head + lengths[size] + data, address)
+                    pack(whole, 0, route.channel, size)
+                    to_client(whole[: size + 4], address)
                     self.packets_to_client += 1
                     self.bytes_to_client += size
                     return
-            except (OSError, IndexError):
-                # Nothing there, a full buffer, or a datagram that is too long: lost, as any is.
+            except OSError:
+                # Nothing there, or a full buffer: lost, as any datagram is.
                 return
-            self._from_peer(self.id, data, source, now)
+            self._from_peer(self.id, bytes(body[:size]), source, now)
 
         return drain
 
@@ -128,37 +133,36 @@ class ClientPort:
     def __init__(self, listener: int, outlet: Outlet, from_client: FromClient) -> None:
         self.id = listener
         self.outlet = outlet
-        self.routes: dict[tuple[SocketAddress, bytes], ChannelRoute] = {}
+        self.routes: dict[tuple[SocketAddress, int], ChannelRoute] = {}
         "By client address and channel number."
         self._from_client = from_client
 
     def drain(self, sock: DatagramSocket) -> Drain:
         """What reads up to `CLIENT_BURST` datagrams of clients from `sock` and passes them on."""
-        read, routes, burst = sock.recvfrom, self.routes, range(CLIENT_BURST)
-        from_client = self._from_client
+        read, routes, burst = sock.recvfrom_into, self.routes, range(CLIENT_BURST)
+        from_client, whole, unpack = self._from_client, _whole, _HEAD.unpack_from
 
         def drain(now: float) -> None:
             asking = 0
             for _ in burst:
                 try:
-                    data, source = read(MOST_READ)
+                    length, source = read(whole)
                 except OSError:
                     return
-                route = routes.get((source, data[:2]))
-                if route is None:
-                    from_client(data, Client(self.id, source), now)
+                channel, size = unpack(whole)
+                route = routes.get((source, channel))
+                # What is left in the buffer by the datagram before counts for nothing here.
+                if route is None or length < 4:
+                    from_client(bytes(whole[:length]), Client(self.id, source), now)
                     asking += 1
                     if asking == ASKING_BURST:
                         return
                     continue
-                payload = data[4:]
-                size = len(payload)
-                # Datagrams may be padded (RFC 8656 section 12.5); these three tell the length.
-                if len(data) < 4 or data[2] << 8 | data[3] != size:
-                    pass_on(route, data)
+                if size + 4 > length or length > MAX_TURN_BYTES:
                     continue
                 try:
-                    route.outlet(payload, route.target)
+                    # Datagrams may be padded (RFC 8656 section 12.5), so the header tells the end.
+                    route.outlet(whole[4 : size + 4], route.target)
                 except OSError:
                     continue
                 relay = route.relay

@@ -323,10 +323,10 @@ class TurnShell:
         route = ChannelRoute(relay.port, effect.channel, effect.peer)
         relay.port.routes[route.peer] = route
         if effect.client.connection:
-            self._streams.routes(effect.client)[route.head] = route
+            self._streams.routes(effect.client)[route.channel] = route
         else:
             routes = self._ports[effect.client.listener].routes
-            routes[effect.client.address, route.head] = route
+            routes[effect.client.address, route.channel] = route
         if relay.twin is None:
             self._connect(relay, route)
 
@@ -345,9 +345,9 @@ class TurnShell:
         relay = self._relays[effect.relay]
         route = relay.port.routes.pop(sockaddr(effect.peer))
         if effect.client.connection:
-            self._streams.routes(effect.client).pop(route.head, None)
+            self._streams.routes(effect.client).pop(route.channel, None)
         else:
-            del self._ports[effect.client.listener].routes[effect.client.address, route.head]
+            del self._ports[effect.client.listener].routes[effect.client.address, route.channel]
         if relay.twin is not None and relay.twin_route is route:
             self._host.forget(relay.twin)
             relay.twin.close()

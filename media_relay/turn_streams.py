@@ -47,7 +47,7 @@ class Stream:
     ) -> None:
         self.sock = sock
         self.client = client
-        self.routes: dict[bytes, ChannelRoute] = {}
+        self.routes: dict[int, ChannelRoute] = {}
         self.has_allocation = False
         self.active_at = now
         "When it last sent something."
@@ -91,12 +91,12 @@ class Stream:
         """Send a response."""
         self._write(padded(data))
 
-    def data(self, data: bytes, _: object = None) -> int:
+    def data(self, data: bytes | memoryview, _: object = None) -> int:
         """Send what a peer sent, if the client keeps up; an `Outlet`."""
         if len(self._waiting) > MAX_DATA_WAITING:
             self.dropped += 1
             return 0
-        self._write(padded(data))
+        self._write(padded(bytes(data)))
         return len(data)
 
     def flush(self, now: float) -> None:

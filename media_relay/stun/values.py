@@ -170,8 +170,8 @@ def read_password_algorithm(value: bytes) -> PasswordAlgorithm:
 
 
 def icmp(kind: int, code: int, data: int) -> bytes:
-    """The value of ICMP (RFC 8656 section 18.13): type, code, and four bytes of error data."""
-    return struct.pack("!xxBBI", kind, code, data)
+    """The value of ICMP (RFC 8656 section 18.13): a type of 7 bits, a code of 9, and error data."""
+    return struct.pack("!HHI", 0, (kind & 0x7F) << 9 | code & 0x1FF, data)
 
 
 def _xor(data: bytes, mask: bytes) -> bytes:

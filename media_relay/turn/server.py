@@ -150,7 +150,8 @@ class TurnServer:
         allocation = self._relays.get(relay)
         if allocation is None or not allocation.permits(peer.host, now):
             return []
-        value = icmp(kind, code, info)
+        is_mtu = kind == 2 if ":" in peer.host else (kind, code) == (3, 4)
+        value = icmp(kind, code, info if is_mtu else 0)
         return [self._indication(allocation, relay, peer, (Attribute.ICMP, value), 0)]
 
     def relay_opened(

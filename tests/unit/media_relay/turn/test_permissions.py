@@ -167,7 +167,7 @@ def test_icmp_errors_are_told_to_those_who_may_know() -> None:
     message = Message.decode(told.data)
     value = message.get(Attribute.ICMP)
     assert value is not None
-    assert (value[:2], value[4:]) == (b"\0\0", (1400).to_bytes(4, "big"))
+    assert value == bytes((0, 0, 3 << 1, 4)) + (1400).to_bytes(4, "big")
     assert message.get(Attribute.DATA) is None
 
 
