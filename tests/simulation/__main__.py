@@ -6,7 +6,7 @@ HOSTILE=30 SEED=1`. Its last line is one JSON object. KIND chooses what the host
 
 Without them every case runs that has no result yet, two at a time (JOBS), and the report is
 written. A result is kept in docs/simulation-results.json; FRESH=1 forgets them, CASES=a,b names
-some only, RUN_SEED sets the seed.
+some only. RUN_SEED sets the seed; what ran with another than 1 is told beside it.
 """
 
 import logging
@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 import structlog
 
 from tests.simulation import report
-from tests.simulation.cases import Case, full_run
+from tests.simulation.cases import OTHER_SEED, Case, full_run
 from tests.simulation.core_run import run_core
 from tests.simulation.figures import as_json
 from tests.simulation.stock import run_stock
@@ -63,7 +63,9 @@ def everything(env: dict[str, str]) -> int:
     cases = full_run(int(env.get("RUN_SEED") or 1))
     named = set((env.get("CASES") or "").split(",")) - {""}
     todo = [
-        case for case in cases if (not named and case.name not in results) or case.name in named
+        case
+        for case in cases
+        if (not named and case.name not in results) or case.name.split(OTHER_SEED)[0] in named
     ]
     with ProcessPoolExecutor(int(env.get("JOBS") or 2)) as pool:
         running = {pool.submit(run, case): case for case in todo}
@@ -72,12 +74,15 @@ def everything(env: dict[str, str]) -> int:
             results[running[future].name] = result
             report.write_results(results)
             print(as_json(result), flush=True)
-    lines = report.write(cases, results)
+    lines = report.write(results)
     print("\n".join(lines))
     return 0
 
 
 def main() -> int:
+    if len(sys.argv) > 1:  # all settings come from the environment
+        print(__doc__)
+        return 0 if sys.argv[1:] in (["-h"], ["--help"]) else 2
     env = dict(os.environ)
     single = any(env.get(name) for name in ("NODES", "LOOKUPS", "HOSTILE", "SEED"))
     return one(env) if single else everything(env)

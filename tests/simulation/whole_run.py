@@ -5,8 +5,10 @@ from collections.abc import Sequence
 
 from dht.directory import Directory
 from dht.messages import STORED, Answer, FindNode, Get, Store, Stored
+from dht.publisher import ROUTE_INTERVAL_S, Item, Publisher
 from dht.record import Kind, Record, record_key
 from federation.model.address import Endpoint
+from federation.model.clocks import Monotonic
 from tests.simulation import hostile
 from tests.simulation.cases import Case
 from tests.simulation.core_run import one_lookup
@@ -24,6 +26,8 @@ SETTLE_S = 120.0
 "After the last has joined, before anything is measured."
 SEEKERS = 40
 HOUR = 3_600.0
+ROUTES = 3
+"Published by each of the idle, to know what a route costs."
 
 
 class Resident(Directory):
@@ -43,6 +47,14 @@ class Resident(Directory):
             offload=check_inline,
         )
         town.wire.attach(citizen.endpoint, self.datagram_received)
+        self.published_last: Record | None = None
+        "The address record of the latest round that ended: what a lookup has to find, or newer."
+        self._publisher.done = self._round_done  # type: ignore[method-assign]
+
+    def _round_done(self, item: Item, *, holders: int, asked: int, now: Monotonic) -> None:
+        if item.publication.kind is Kind.ADDRESS:
+            self.published_last = item.record
+        Publisher.done(self._publisher, item, holders=holders, asked=asked, now=now)
 
     def _send(self, data: bytes, to: Endpoint) -> None:
         wire, source = self.town.wire, self.citizen.endpoint
@@ -132,9 +144,9 @@ class Whole:
         return [resident for resident in self.up() if not resident.citizen.is_hostile]
 
     def newest(self, owner: Resident) -> Record | None:
-        """The address record that its owner last signed."""
-        held = owner._store.at_key(address_key(owner), now=self.town.clock.unix())
-        return held[-1] if held else None
+        """The address record that its owner last published, unless it has expired since."""
+        last = owner.published_last
+        return None if last is None or last.expires < self.town.clock.unix() else last
 
     async def look_up(
         self,
@@ -232,11 +244,23 @@ class Whole:
         await self.look_up(self.case.lookups // 2, owners=self.residents)
 
     async def _idle(self) -> None:
-        """What nodes send and receive that only keep themselves and one address record."""
+        """What nodes send and receive that only keep themselves and one address record.
+
+        Then what a route costs beside: one round of it in eight hours, at the publisher and at all
+        others together.
+        """
         before = self.wire.bytes
         await asyncio.sleep(HOUR)
-        both = 2 * (self.wire.bytes - before)
-        self.more["idle_bytes_s"] = round(both / len(self.residents) / HOUR, 1)
+        idle = self.wire.bytes - before
+        self.more["idle_bytes_s"] = round(2 * idle / len(self.residents) / HOUR, 1)
+        for resident in self.residents:
+            for n in range(ROUTES):
+                resident.publish_user(f"user{n}")
+        before = self.wire.bytes
+        await asyncio.sleep(HOUR)
+        routes = self.wire.bytes - before - idle
+        share = 2 * routes / len(self.residents) / ROUTES
+        self.more["route_bytes_s"] = round(share / ROUTE_INTERVAL_S, 2)
         await self.look_up(self.case.lookups)
 
 

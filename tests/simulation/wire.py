@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from statistics import NormalDist
 
+from dht.frame import FrameType
 from federation.model.address import Endpoint
 from tests.support.virtual_loop import VirtualLoop
 
@@ -31,7 +32,7 @@ class Wire:
         self.loss = loss
         self.island: Callable[[Endpoint], object] | None = None
         self.sent: dict[Endpoint, list[int]] = {}
-        "Datagrams and bytes out, bytes in, of endpoints that are watched."
+        "Questions out, bytes out, bytes in, of endpoints that are watched."
         self.datagrams = 0
         self.bytes = 0
         self._loop = loop
@@ -55,7 +56,10 @@ class Wire:
         self._receivers.pop(endpoint, None)
 
     def watch(self, endpoint: Endpoint) -> list[int]:
-        """Count what this endpoint sends and receives: [datagrams out, bytes out, bytes in]."""
+        """Count what this endpoint sends and receives: [questions out, bytes out, bytes in].
+
+        What it answers to others meanwhile is no cost of its own lookups; its bytes are counted.
+        """
         return self.sent.setdefault(endpoint, [0, 0, 0])
 
     def rtt(self, one: Endpoint, other: Endpoint) -> float:
@@ -74,7 +78,7 @@ class Wire:
         self.bytes += len(data)
         watched = self.sent.get(source)
         if watched is not None:
-            watched[0] += 1
+            watched[0] += _is_question(data)
             watched[1] += len(data)
         draw = self._random.random
         if self.loss and draw() < self.loss:
@@ -94,3 +98,8 @@ class Wire:
         if watched is not None:
             watched[2] += len(data)
         receiver(data, source)
+
+
+def _is_question(data: bytes) -> bool:
+    """Whether a datagram asks something: a request of ours, sealed or not, or one of rpcudp."""
+    return data[:1] == b"\x00" or (data[:1] == b"\x08" and data[1] & 0x7F == FrameType.REQUEST)

@@ -1,14 +1,26 @@
 """A small version of `make simulate`: a few hundred nodes, seeded, in some seconds."""
 
+import json
+from pathlib import Path
+
 import pytest
 
+from dht.finder import Found, Inconclusive, LookupResult, NotFound
+from dht.frame import FrameType
+from dht.record import Record
+from federation.model.address import Endpoint
+from tests.simulation import report
+from tests.simulation.__main__ import main, one
 from tests.simulation.cases import LIARS, Case, full_run
 from tests.simulation.core_run import run_core
-from tests.simulation.figures import percentile
+from tests.simulation.figures import percentile, verdict_on
 from tests.simulation.report import meets
 from tests.simulation.stock import run_stock
 from tests.simulation.whole_run import run_whole
+from tests.simulation.wire import Wire
 from tests.simulation.world import MIX, Kind, World
+from tests.support.dht_records import NOW, OTHER, a_record
+from tests.support.virtual_loop import VirtualLoop
 
 
 def small(**fields: object) -> Case:
@@ -52,7 +64,81 @@ def test_whole_directories_join_publish_and_find() -> None:
     """Nothing generated: 45 directories, a fifth of them of the zoo."""
     result = run_whole(small(layer="whole", nodes=45, lookups=40, hostile=0.2, mix=MIX))
     assert float(str(result["found"])) >= 0.95
-    assert result["lost"] == 0.0
+    assert result["lost"] == result["wrong"] == 0.0
+
+
+def test_whole_directories_repeat_exactly_too() -> None:
+    case = small(layer="whole", nodes=12, lookups=6)
+    assert run_whole(case) == run_whole(case)
+
+
+def test_one_case_ends_with_a_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """As `make simulate NODES=... LOOKUPS=... HOSTILE=... SEED=...` does."""
+    one({"NODES": "300", "LOOKUPS": "20", "HOSTILE": "30", "SEED": "1"})
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["found"] + figures["inconclusive"] + figures["lost"] + figures["wrong"] == 1
+    assert {"p50_s", "p99_s", "hops_p99", "messages_p99"} <= set(figures)
+    assert figures["nodes"] == 300
+    assert figures["seed"] == 1
+
+
+@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("whole", 2)])
+def test_settings_come_from_the_environment_only(
+    argument: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["simulation", argument])
+    assert main() == code
+    assert "NODES=1000" in capsys.readouterr().out
+
+
+def test_answers_to_others_are_no_messages_of_a_lookup() -> None:
+    loop = VirtualLoop()
+    here, there = Endpoint("20.0.0.1", 1), Endpoint("20.0.0.2", 1)
+    wire = Wire(loop, seed=1)
+    counted = wire.watch(here)
+    for kind in (FrameType.REQUEST, FrameType.REPLY, FrameType.CHALLENGE, FrameType.REFUSAL):
+        for sealed in (0, 0x80):
+            wire.carry(bytes((8, kind | sealed)) + bytes(8), here, there)
+    wire.carry(b"\x00" + bytes(9), here, there)  # rpcudp: a call
+    wire.carry(b"\x01" + bytes(9), here, there)  # and a result
+    loop.close()
+    assert counted == [3, 100, 0]
+
+
+OLDER, NEWEST, LATER = (a_record(now=NOW + n) for n in (0, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("result", "newest", "verdict"),
+    [
+        (Found((NEWEST,)), NEWEST, "found"),
+        (Found((OLDER,)), NEWEST, "wrong"),
+        (Found((LATER,)), NEWEST, "found"),
+        (Found((a_record(key=OTHER, now=NOW + 2),)), NEWEST, "wrong"),
+        (Found((OLDER, NEWEST)), NEWEST, "wrong"),
+        (Found((NEWEST,)), None, "wrong"),
+        (NotFound(), NEWEST, "lost"),
+        (NotFound(), None, "miss"),
+        (Inconclusive("silence"), NEWEST, "inconclusive"),
+        (Inconclusive("silence"), None, "unsure"),
+    ],
+)
+def test_what_counts_as_found(result: LookupResult, newest: Record | None, verdict: str) -> None:
+    assert verdict_on(result, newest) == verdict
+
+
+def test_a_result_of_another_seed_is_told_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PAGE", "PLOT"):
+        monkeypatch.setattr(report, name, tmp_path / name)
+    first = report.read_results()["healthy"]
+    other = {**first, "found": 0.5, "seed": 2}
+    goals = report.write({"healthy": first, "healthy~2": other})
+    assert next(line for line in goals if "healthy~2 | found" in line).endswith("**missed** |")
+    page = (tmp_path / "PAGE").read_text()
+    assert "| healthy~2 | nobody hostile |" in page
+    assert "| healthy~2 | 2 |" in page
 
 
 def test_tables_are_poisoned_as_far_as_hostile_nodes_reach() -> None:
