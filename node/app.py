@@ -310,6 +310,8 @@ class Node(Desks):
                 records=CallRecords(self._storage),
                 clock=self._clock,
                 entropy=small,
+                is_open=self._config.sip.open,
+                strangers_subscribe=self._config.sip.strangers_subscribe,
             )
         )
         self._receiver.target = self.edge.inbound

@@ -44,6 +44,11 @@ class SipConfig(_Section, frozen=True, kw_only=True):
     tls_port: int | None = None
     "Port of SIP over TLS, before `port_offset`; unset: the one above `port`, as phones assume."
 
+    open: bool = True
+    "Whether anybody may call the accounts here by plain SIP; they are shown as unverified."
+    strangers_subscribe: bool = False
+    "Whether they may also subscribe, to presence for instance."
+
     def __post_init__(self) -> None:
         _require(0 < self.port < 65536, "sip.port", self.port, _PORT)
         _require(

@@ -8,7 +8,7 @@ from federation.model.identity import NodeId
 from node.accounts.account import Account
 from node.edge.branches import MeshBranch, NodeAttempt, PhoneBranch, PhoneClients
 from node.edge.context import RequestContext
-from node.edge.dialog import DialogSet, NodeSide, PhoneSide, ServiceSide
+from node.edge.dialog import DialogSet, NodeSide, PhoneSide, PlainSide, ServiceSide
 from node.edge.hub import Hub
 from node.edge.identity import Caller
 from node.edge.media import CallMedia, Carried, MediaError, Role
@@ -165,8 +165,9 @@ class BranchMaker:
         media = CallMedia(self.hub.relay.session(group.call_id), self.hub.entropy, self.hub.now())
         group.media = media
         match group.caller:
-            case PhoneSide(flow=flow):
-                media.phone(flow.local.host, flow.remote.host)
+            case PhoneSide(flow=flow) as phone:
+                is_plain = isinstance(phone, PlainSide)
+                media.phone(flow.local.host, flow.remote.host, is_plain=is_plain)
             case NodeSide(node=node):
                 peer_ip = self.hub.links.remote_ip(node) or ""
                 media.node(peer_ip, peer_ip)

@@ -8,7 +8,7 @@ from media_relay.errors import RelayError
 from node.accounts.account import Account
 from node.edge.branching import BranchMaker
 from node.edge.context import RequestContext
-from node.edge.dialog import DIALOG_METHODS, DialogSet, NodeSide, PhoneSide, Side
+from node.edge.dialog import DIALOG_METHODS, DialogSet, NodeSide, PhoneSide, PlainSide, Side
 from node.edge.echo import EchoService
 from node.edge.forward import without_tag
 from node.edge.hub import Hub, Upstream
@@ -79,6 +79,20 @@ class Calls:
         if not isinstance(target, LocalTarget | ServiceTarget | Refusal):
             target = Refusal(404, "nobody has this name here")
         self._here(context, target, caller)
+
+    # From other SIP networks
+
+    def from_stranger(
+        self, upstream: Upstream, sender: PlainSide, caller: Caller
+    ) -> RequestContext:
+        """A request that proves nothing: for an account of this node, or for nobody."""
+        context = self._open(upstream, sender)
+        target = self.reader.classify(context.request.uri, may_leave=False)
+        if isinstance(target, LocalTarget):
+            self._here(context, target, caller)
+        else:
+            context.refuse(404, "nobody has this name here")
+        return context
 
     # Inside
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from federation.model.address import Endpoint
+from federation.model.address import AddressError, Endpoint, network_group, parse_ip
 from federation.model.clocks import Monotonic, UnixTime
 from federation.model.identity import NodeId
 from node.edge.media import CallMedia
@@ -22,6 +22,10 @@ MAX_SETS = 65_536
 "Dialog sets of this node at a time; further requests that would open one are refused."
 MAX_SETS_OF_NODE = 8_192
 "The same for those that one other node opened."
+MAX_SETS_OF_STRANGERS = 1_024
+"The same for those that plain SIP from elsewhere opened, all networks together."
+MAX_SETS_OF_NETWORK = 32
+"The same for plain SIP from one network: a /24, in IPv6 a /48."
 MAX_DIALOGS = 32
 "To-tags one request may be answered with; further ones are not passed on."
 
@@ -38,6 +42,22 @@ class PhoneSide:
     "Its remote target: the URI in its Contact."
     routes: list[str] = field(default_factory=list)
     "Route set between us and the device, nearest first; empty for most phones."
+
+
+@dataclass(slots=True)
+class PlainSide(PhoneSide):
+    """A party of another SIP network, which proved nothing; `login` is empty."""
+
+    hosts: set[str] = field(default_factory=set)
+    "IP addresses that its requests may come from."
+    network: bytes = b""
+    "The network it is counted with, where it opened the dialog."
+
+    @classmethod
+    def from_flow(cls, flow: Flow, server: str) -> "PlainSide":
+        """The sender of a request outside dialogs."""
+        host = flow.remote.host
+        return cls(flow, "", server, hosts={host}, network=network_of(host))
 
 
 @dataclass(slots=True)
@@ -202,7 +222,8 @@ class DialogTable:
     def __init__(self) -> None:
         self._sets: dict[tuple[str, str], list[DialogSet]] = {}
         self._count = 0
-        self._of_node: Counter[NodeId] = Counter()
+        self._of_node: Counter[bytes] = Counter()
+        "Sets opened by each node (its key), each network of strangers, and all strangers."
         self._next_id = 1
 
     def __len__(self) -> int:
@@ -220,13 +241,14 @@ class DialogTable:
         """Keep a set until it is removed."""
         self._sets.setdefault((group.call_id, group.caller_tag), []).append(group)
         self._count += 1
-        if isinstance(group.caller, NodeSide):
-            self._of_node[group.caller.node] += 1
+        for opener, _ in _openers(group.caller):
+            self._of_node[opener] += 1
 
     def has_room_for(self, sender: Side) -> bool:
         """Whether one more set of this sender is within the bounds."""
-        if isinstance(sender, NodeSide) and self._of_node[sender.node] >= MAX_SETS_OF_NODE:
-            return False
+        for opener, bound in _openers(sender):
+            if self._of_node[opener] >= bound:
+                return False
         return self._count < MAX_SETS
 
     def remove(self, group: DialogSet) -> None:
@@ -239,11 +261,10 @@ class DialogTable:
         if not groups:
             del self._sets[key]
         self._count -= 1
-        if isinstance(group.caller, NodeSide):
-            node = group.caller.node
-            self._of_node[node] -= 1
-            if not self._of_node[node]:
-                del self._of_node[node]
+        for opener, _ in _openers(group.caller):
+            self._of_node[opener] -= 1
+            if not self._of_node[opener]:
+                del self._of_node[opener]
 
     def has_from(self, call_id: str, caller_tag: str, sent_by: Callable[[Side], bool]) -> bool:
         """Whether such a sender has opened a set of this Call-ID and tag before."""
@@ -283,9 +304,31 @@ class DialogTable:
         return dialog
 
 
+_STRANGERS = b"strangers"
+
+
+def _openers(side: Side) -> tuple[tuple[bytes, int], ...]:
+    """By whom the sets of a caller are counted, with the bound of each."""
+    if isinstance(side, NodeSide):
+        return ((side.node, MAX_SETS_OF_NODE),)
+    if isinstance(side, PlainSide):
+        return ((_STRANGERS, MAX_SETS_OF_STRANGERS), (side.network, MAX_SETS_OF_NETWORK))
+    return ()
+
+
+def network_of(host: str) -> bytes:
+    """The network that an IP address is counted with."""
+    try:
+        return network_group(parse_ip(host))
+    except AddressError:
+        return host.encode()
+
+
 def _own_copy(side: Side) -> Side:
     """Two To-tags of one branch have targets of their own."""
     match side:
+        case PlainSide(flow, login, server, contact, routes, hosts=hosts, network=network):
+            return PlainSide(flow, login, server, contact, list(routes), set(hosts), network)
         case PhoneSide(flow, login, server, contact, routes):
             return PhoneSide(flow, login, server, contact, list(routes))
         case NodeSide(node, hints, contact, routes):

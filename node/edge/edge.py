@@ -25,6 +25,7 @@ from node.edge.journal import Journal, name_of, plain
 from node.edge.memory import StoredDialogError, pack_dialog, unpack_dialog
 from node.edge.redirect import Redirects
 from node.edge.registration import Registrations
+from node.edge.strangers import Strangers
 from node.edge.token import RouteTokens
 from node.edge.vouching import Voucher
 from node.edge.watch import INTERVAL, Watch
@@ -82,6 +83,10 @@ class EdgeParts:
     records: CallRecords
     clock: Clock
     entropy: Entropy
+    is_open: bool = True
+    "Whether plain SIP from elsewhere reaches accounts."
+    strangers_subscribe: bool = False
+    "Whether it may SUBSCRIBE, to presence for instance."
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +158,7 @@ class Edge:
             self._calls,
             in_dialog,
             self._contexts,
+            Strangers(hub, may_subscribe=parts.strangers_subscribe) if parts.is_open else None,
         )
         self.inbound = Inbound(hub, self._calls, in_dialog, parts.voucher, pending)
         self._watch = Watch(hub)

@@ -13,12 +13,13 @@ from node.accounts.identify import appearance_of
 from node.edge import identifiers
 from node.edge.calls import Calls
 from node.edge.context import RequestContext
-from node.edge.dialog import DIALOG_METHODS, DialogTable, Match, PhoneSide, Side
+from node.edge.dialog import DIALOG_METHODS, DialogTable, Match, PhoneSide, PlainSide, Side
 from node.edge.hub import Hub, PhoneUpstream
 from node.edge.identity import is_anonymous
 from node.edge.indialog import InDialog
 from node.edge.registration import Registrations
 from node.edge.replies import reason_header, reply
+from node.edge.strangers import Strangers
 from node.sip.digest import Challenge, DigestAuthenticator, Role, strip_credentials
 from node.sip.effects import AckArrived, CancelArrived, RequestArrived, ServerKey
 from node.sip.errors import SipParseError
@@ -46,6 +47,8 @@ class Ingress:
     in_dialog: InDialog
     contexts: dict[ServerKey, RequestContext]
     "Unanswered requests, for their CANCEL."
+    strangers: Strangers | None = None
+    "Who lets plain SIP from elsewhere in; `None`: nobody does."
 
     def request(self, arrived: RequestArrived) -> None:
         """A new request, neither ACK nor CANCEL."""
@@ -150,6 +153,9 @@ class Ingress:
 
     def _outside(self, upstream: PhoneUpstream) -> None:
         request, flow = upstream.request, upstream.flow
+        if self.strangers is not None and self.strangers.is_one(request):
+            self._from_stranger(upstream, self.strangers)
+            return
         answer = self.digest.authenticate(
             request, Role.PROXY, source=flow.remote.host, now=self.hub.clock.unix()
         )
@@ -174,6 +180,21 @@ class Ingress:
         if request.method == "INVITE":
             upstream.respond(reply(self.hub, request, 100))
         context = self.calls.from_account(upstream, side, account)
+        self._watch_cancel(upstream.key, context)
+
+    def _from_stranger(self, upstream: PhoneUpstream, strangers: Strangers) -> None:
+        """Plain SIP from elsewhere: it reaches accounts of this node and nothing else."""
+        request = upstream.request
+        side = PlainSide.from_flow(upstream.flow, self.hub.forwarder.own_uri(upstream.flow))
+        refusal = strangers.refusal(request, side)
+        if refusal is not None:
+            self._decline(upstream, refusal)
+            return
+        strip_credentials(request, Role.PROXY)
+        request.remove("Route")
+        if request.method == "INVITE":
+            upstream.respond(reply(self.hub, request, 100))
+        context = self.calls.from_stranger(upstream, side, strangers.caller(request))
         self._watch_cancel(upstream.key, context)
 
     def _challenge(self, upstream: PhoneUpstream, answer: Challenge) -> None:
@@ -216,7 +237,9 @@ def find_from_phone(dialogs: DialogTable, request: Request, flow: Flow) -> Match
 
     def sent_by(side: Side) -> bool:
         return isinstance(side, PhoneSide) and (
-            side.flow == flow or side.flow.remote.host == flow.remote.host
+            side.flow == flow
+            or side.flow.remote.host == flow.remote.host
+            or (isinstance(side, PlainSide) and flow.remote.host in side.hosts)
         )
 
     match = dialogs.find(request.call_id, from_tag, to_tag, sent_by)

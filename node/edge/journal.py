@@ -114,7 +114,7 @@ def _readable(text: str) -> str:
 
 def _login_of(group: DialogSet) -> str | None:
     for side in (group.caller, *(dialog.callee for dialog in group.dialogs.values())):
-        if isinstance(side, PhoneSide):
+        if isinstance(side, PhoneSide) and side.login:
             return side.login
     return group.forwarder
 

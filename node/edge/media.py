@@ -128,9 +128,19 @@ class CallMedia:
         caller = () if self._caller is None else (self._caller,)
         return (*caller, *self._branches.values())
 
-    def phone(self, local_ip: str, signalling_ip: str, *, branch: int | None = None) -> None:
-        """Add an end towards a phone: the caller's, or that of a branch."""
-        self._add(PhoneEnd(self.session, local_ip, signalling_ip), branch)
+    def phone(
+        self,
+        local_ip: str,
+        signalling_ip: str,
+        *,
+        branch: int | None = None,
+        is_plain: bool = False,
+    ) -> None:
+        """Add an end towards a phone: the caller's, or that of a branch.
+
+        `is_plain`: it belongs to another SIP network and proved nothing.
+        """
+        self._add(PhoneEnd(self.session, local_ip, signalling_ip, is_plain=is_plain), branch)
 
     def node(self, local_ip: str, peer_ip: str, *, branch: int | None = None) -> None:
         """Add an end towards another node: the caller's, or that of a branch."""

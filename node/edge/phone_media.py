@@ -59,10 +59,19 @@ PhoneMark = dict[int, _Wanted | None]
 class PhoneEnd:
     """The anchors that one phone, or one device of a forked call, sends its media to."""
 
-    def __init__(self, session: RelaySession, local_ip: str, signalling_ip: str) -> None:
+    def __init__(
+        self,
+        session: RelaySession,
+        local_ip: str,
+        signalling_ip: str,
+        *,
+        is_plain: bool = False,
+    ) -> None:
+        """`is_plain`: unasked, it is sent media only where its signalling comes from."""
         self._session = session
         self._local_ip = local_ip
         self._signalling_ip = signalling_ip
+        self._is_plain = is_plain
         self._lines: dict[int, _Line] = {}
 
     def handle(self, line: int, tag: str) -> Anchor | None:
@@ -77,6 +86,9 @@ class PhoneEnd:
         rtcp = rtp if line.has_rtcp_mux else line.rtcp_endpoint
         sources = {self._signalling_ip, *line.candidate_ips}
         sources.update(told.host for told in (rtp, rtcp) if told is not None)
+        if self._is_plain:
+            # Whoever proved nothing may not have us send to a third party that it names.
+            rtp, rtcp = self._if_its_own(rtp), self._if_its_own(rtcp)
         wanted = _Wanted(
             rtp,
             rtcp,
@@ -93,6 +105,9 @@ class PhoneEnd:
             relatch = before is not None and (renew or before != wanted)
         if wanted != before or relatch:
             state.expect(wanted, relatch=relatch)
+
+    def _if_its_own(self, told: Endpoint | None) -> Endpoint | None:
+        return told if told is not None and told.host == self._signalling_ip else None
 
     def mark(self) -> PhoneMark:
         """What holds now, for `take_back`."""
