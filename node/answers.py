@@ -23,6 +23,7 @@ from node.dht_figures import dht_figures
 from node.domain_desk import DomainDesk
 from node.edge.edge import Edge
 from node.names import OwnNames
+from node.outside import Outside
 from node.pin_desk import PinDesk, pin_as_json
 from node.routing import (
     DomainTarget,
@@ -39,11 +40,12 @@ from node.sheet import AccountSheet, ServedAt
 from node.sip.errors import SipParseError
 from node.sip.registrar import Registrar
 from node.sip.uri import Uri
+from node.sip_location import SipLocator
 from node.software import VERSION
 from node.storage.errors import StorageError
 from node.storage.pins import PinBook, PinKind
 from node.storage.storage import Storage
-from node.verdicts import kind_of
+from node.verdicts import kind_of, servers_as_json
 from node.why import Explainer
 
 
@@ -69,6 +71,8 @@ class Answers:
     locator: Locator
     prover: DomainProof
     edge: Edge | None = None
+    servers: SipLocator | None = None
+    "Finds other SIP networks, where those may be called."
     storage: Storage
     pin_book: PinBook
     pin_desk: PinDesk
@@ -183,6 +187,12 @@ class Answers:
             self.prover.forget(target.domain)
         located = await self.locator.locate(target)
         answer["pin"] = self._pin_of(target)
+        if isinstance(located, Outside):
+            return answer | {
+                "status": 200,
+                "reason": "plain SIP, not sealed",
+                "servers": servers_as_json(located),
+            }
         if not isinstance(located, Located):
             return answer | {"status": located.status, "reason": located.text}
         answer["nodes"] = [

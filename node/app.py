@@ -35,11 +35,13 @@ from node.desks import Desks
 from node.discovery import Discovery
 from node.domain_desk import DomainNames
 from node.edge.edge import Edge, EdgeParts
+from node.edge.outward import OutwardParts
 from node.edge.token import SECRET_BYTES
 from node.edge.vouching import NumberChecks, Voucher
 from node.loaded import Loaded
 from node.names import OwnNames
 from node.neighbours import Neighbours
+from node.outside import SendGuard
 from node.pin_desk import PinDesk
 from node.process import Identity
 from node.publication import Publication
@@ -50,6 +52,7 @@ from node.sip.digest import DigestAuthenticator
 from node.sip.flow import Flow
 from node.sip.registrar import Registrar
 from node.sip.transports.sockets import ListenError, SipTransports
+from node.sip_location import DnsRecords, SipLocator, families_of
 from node.software import SOFTWARE
 from node.state import StateFolder
 from node.storage.bindings import BindingStore
@@ -268,13 +271,20 @@ class Node(Desks):
     def _open_edge(self, loaded: Loaded) -> None:
         checks = NumberChecks(self._clock, self._verified)
         self._stack.callback(checks.close)
+        outward = self._open_outside()
         self.locator = Locator(
-            self._key.id, self.directory, self.pin_book, self.prover.prove, self._clock
+            self._key.id,
+            self.directory,
+            self.pin_book,
+            self.prover.prove,
+            self._clock,
+            servers=self.servers,
         )
         self.reader = TargetReader(
             self.names,
             self.accounts,
             emergency=frozenset(self._config.dialling.emergency_numbers),
+            calls_outside=self._config.sip.outbound,
         )
         voucher = Voucher(
             self._key,
@@ -312,12 +322,34 @@ class Node(Desks):
                 entropy=small,
                 is_open=self._config.sip.open,
                 strangers_subscribe=self._config.sip.strangers_subscribe,
+                outward=outward,
             )
         )
         self._receiver.target = self.edge.inbound
         self._stack.push_async_callback(self.edge.close)
         self._stack.push_async_callback(self.links.drain)
         self.edge.start(loaded.dialogs)
+
+    def _open_outside(self) -> OutwardParts | None:
+        """What calls to other SIP networks need, where they are allowed."""
+        sip = self._config.sip
+        if not sip.outbound:
+            return None
+        guard = SendGuard(self.names, sip.outbound_allowed)
+        self.servers = SipLocator(
+            DnsRecords(self._config.dns.endpoints),
+            clock=self._clock,
+            entropy=self._entropy,
+            families=lambda: families_of(self.names.addresses),
+            may_send=guard.may_send,
+        )
+        self._stack.push_async_callback(self.servers.close)
+        return OutwardParts(
+            flow_to=self._transports.flow_to,
+            may_send=guard.may_send,
+            domain=lambda: self.served_at.domains[0] if self.served_at.proven else None,
+            accounts=frozenset(sip.outbound_accounts),
+        )
 
     async def _open_directory(self, loaded: Loaded) -> None:
         for account, number in loaded.verified:

@@ -21,6 +21,7 @@ from node.setting import Section as _Section
 from node.setting import SettingError as SettingError
 from node.setting import one_of as _one_of
 from node.setting import require as _require
+from node.sip_config import SipConfig
 
 PORT_OFFSET_STEP = 10
 PORT_OFFSET_MAX = 280
@@ -34,26 +35,6 @@ MESH_PORT = 7060
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?")
 _LOG_FORMATS = ("auto", "text", "json")
 _LOG_LEVELS = ("debug", "info", "warning", "error")
-
-
-class SipConfig(_Section, frozen=True, kw_only=True):
-    """Where phones find this node."""
-
-    port: int = 5060
-    "Port, UDP and TCP, before `port_offset`. Phones assume 5060 where nothing else is said."
-    tls_port: int | None = None
-    "Port of SIP over TLS, before `port_offset`; unset: the one above `port`, as phones assume."
-
-    open: bool = True
-    "Whether anybody may call the accounts here by plain SIP; they are shown as unverified."
-    strangers_subscribe: bool = False
-    "Whether they may also subscribe, to presence for instance."
-
-    def __post_init__(self) -> None:
-        _require(0 < self.port < 65536, "sip.port", self.port, _PORT)
-        _require(
-            self.tls_port is None or 0 < self.tls_port < 65536, "sip.tls_port", self.tls_port, _PORT
-        )
 
 
 class TlsConfig(_Section, frozen=True, kw_only=True):

@@ -63,6 +63,7 @@ class Desks(Answers):
             links=self.links,
             registrar=self.registrar,
             clock=self.clock,
+            servers=self.servers,
         )
 
     def _own_domains(self) -> OwnDomains:

@@ -7,7 +7,7 @@ the network, key names, domains, other digits.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
@@ -22,6 +22,9 @@ from node.accounts.account import Account, AccountKind
 from node.accounts.book import AccountBook
 from node.edge.branches import NodeAttempt
 from node.names import OwnNames
+from node.outside import Outside, SipServers
+from node.sip.locate import LocateError
+from node.sip.locate import Target as SipTarget
 from node.sip.uri import Uri
 from node.storage.pins import Pin, PinKind
 
@@ -71,8 +74,11 @@ class DomainTarget:
     """A user at a domain that somebody may prove to own."""
 
     domain: str
+    "In lower case; an IP address where calls to other SIP networks are allowed."
     user: str
     port: int | None
+    uri: Uri | None = field(default=None, compare=False)
+    "As it was dialled, for plain SIP."
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +139,15 @@ class TargetReader:
     """Reads Request-URIs by this node's own names and accounts."""
 
     def __init__(
-        self, names: OwnNames, accounts: AccountBook, *, emergency: frozenset[str]
+        self,
+        names: OwnNames,
+        accounts: AccountBook,
+        *,
+        emergency: frozenset[str],
+        calls_outside: bool = False,
     ) -> None:
+        """`calls_outside`: other SIP networks are called too, so an IP address may be one."""
+        self._calls_outside = calls_outside
         self._names = names
         self._accounts = accounts
         self._emergency = emergency
@@ -196,10 +209,10 @@ class TargetReader:
             pass
         if host.endswith(".alt"):
             return Refusal(404, "this key name is misspelt")
-        if _is_ip(host):
+        if _is_ip(host) and not self._calls_outside:
             text = f"{host} is not this node; others are called by number, key name or domain"
             return Refusal(404, text)
-        return DomainTarget(host, user, uri.port)
+        return DomainTarget(host, user, uri.port, uri)
 
 
 class Locator:
@@ -212,7 +225,10 @@ class Locator:
         pins: Pins,
         prove: Callable[[str], Awaitable[NodeId | None]],
         clock: Clock,
+        servers: SipServers | None = None,
     ) -> None:
+        """`servers` finds other SIP networks, where those may be called."""
+        self._servers = servers
         self._node = node
         self._lookups = lookups
         self._pins = pins
@@ -220,8 +236,11 @@ class Locator:
         self._clock = clock
         self._cache: dict[Target, tuple[Monotonic, Located]] = {}
 
-    async def locate(self, target: Target) -> Located | Refusal:
-        """The nodes for a number, key name or domain; within `LOOKUP_BUDGET`."""
+    async def locate(self, target: Target) -> Located | Outside | Refusal:
+        """The nodes for a number, key name or domain; within `LOOKUP_BUDGET`.
+
+        A domain that no node proves leads outside, where other SIP networks may be called.
+        """
         known = self._cache.get(target)
         if known is not None and known[0] > self._clock.monotonic():
             return known[1]
@@ -249,14 +268,14 @@ class Locator:
         """A pin was changed: look everything up again."""
         self._cache.clear()
 
-    async def _ask(self, target: Target) -> Located | Refusal:
+    async def _ask(self, target: Target) -> Located | Outside | Refusal:
         match target:
             case NumberTarget(number, extension):
                 return await self._number(number, extension)
             case KeyTarget(node, user):
                 return await self._user(node, user, "key")
-            case DomainTarget(domain, user):
-                return await self._domain(domain, user)
+            case DomainTarget():
+                return await self._domain_or_outside(target)
             case Refusal():
                 return target
             case _:
@@ -305,8 +324,22 @@ class Locator:
             return Refusal(480, "the network gave no sure answer about that node")
         return Refusal(404, "no such node is known")
 
-    async def _domain(self, domain: str, user: str) -> Located | Refusal:
-        node = await self._prove(domain)
+    async def _domain_or_outside(self, target: DomainTarget) -> Located | Outside | Refusal:
+        """A domain that was ever proven never falls back to plain SIP."""
+        domain, user = target.domain, target.user
+        servers, pin = self._servers, self._pins.get(PinKind.DOMAIN, domain)
+        if servers is None or target.uri is None or pin is not None:
+            return await self._domain(domain, user, await self._prove(domain))
+        outside = asyncio.create_task(_outside(servers, target.uri))
+        try:
+            node = await self._prove(domain)
+            if node is None:
+                return await outside
+        finally:
+            outside.cancel()
+        return await self._domain(domain, user, node)
+
+    async def _domain(self, domain: str, user: str, node: NodeId | None) -> Located | Refusal:
         if node is None and self._pins.get(PinKind.DOMAIN, domain) is not None:
             return Refusal(480, f"{domain} cannot be proven now, as it could before")
         if node is None:
@@ -323,6 +356,14 @@ class Locator:
             if attempts:
                 answering = attempts[0].node
         return await self._user(answering, user.lower(), "domain")
+
+
+async def _outside(servers: SipServers, uri: Uri) -> Outside | Refusal:
+    """Where plain SIP to a URI goes."""
+    try:
+        return Outside(await servers.locate(SipTarget.of(uri)), replace(uri, headers=()))
+    except LocateError as error:
+        return Refusal(480 if error.is_temporary else 404, str(error))
 
 
 async def _nothing() -> None:

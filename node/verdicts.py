@@ -5,6 +5,7 @@ from dht.record import Kind, Record
 from federation.domain_proof import keys_in_texts
 from federation.model.identity import NodeId, PublicKey
 from node.accounts.account import AccountKind
+from node.outside import Outside
 from node.routing import (
     ECHO_NAMES,
     DomainTarget,
@@ -121,6 +122,24 @@ def way_to(located: Located, linked: bool, lookups: list[LookupNote]) -> str:
             "name as an extension or number"
         )
     return way
+
+
+def servers_as_json(outside: Outside) -> list[dict[str, str]]:
+    """The SIP servers of another network, in the order in which they are tried."""
+    return [
+        {"transport": hop.transport.lower(), "address": str(hop.remote), "name": hop.name}
+        for hop in outside.hops
+    ]
+
+
+def way_outside(outside: Outside) -> str:
+    """Where a call to another SIP network goes."""
+    first, more = outside.hops[0], len(outside.hops) - 1
+    then = f", then to {more} more" if more else ""
+    return (
+        f"the call goes by plain SIP to {first.remote} over {first.transport}{then}; "
+        "no node proves the domain, so it is not sealed"
+    )
 
 
 def pin_verdict(pin: Pin, found: PublicKey | None) -> str:

@@ -18,6 +18,7 @@ from federation.model.network import Network
 from federation.peers import LinkInfo, Links
 from node.accounts.account import Account
 from node.control import JsonObject
+from node.outside import Outside, SipServers
 from node.pin_desk import moment, pin_as_json
 from node.routing import (
     DomainTarget,
@@ -39,6 +40,8 @@ from node.verdicts import (
     reading_of,
     record_verdict,
     result_word,
+    servers_as_json,
+    way_outside,
     way_to,
 )
 from node.watched import LookupNote, WatchedDns, WatchedLookups, WatchedPins
@@ -66,6 +69,8 @@ class Explainer:
     links: Links
     registrar: Registrar
     clock: Clock
+    servers: SipServers | None = None
+    "Finds other SIP networks, where those may be called."
 
     async def explain(self, target: str, uri: Uri) -> JsonObject:
         """What a call of an own account to `uri` would meet; `target` is what the person typed."""
@@ -80,6 +85,7 @@ class Explainer:
             "lookups": [],
             "pins": [],
             "nodes": [],
+            "servers": [],
             "devices": None,
         }
         match meant:
@@ -118,7 +124,10 @@ class Explainer:
             identify=dns.watching(self.guard, self.dial), clock=self.clock, resolver=dns
         )
         try:
-            located = await Locator(self.node, lookups, pins, proof.prove, self.clock).locate(meant)
+            locator = Locator(
+                self.node, lookups, pins, proof.prove, self.clock, servers=self.servers
+            )
+            located = await locator.locate(meant)
             if isinstance(meant, DomainTarget):
                 answer["proof"] = self._proof(meant.domain, proof, dns, started)
         finally:
@@ -127,6 +136,9 @@ class Explainer:
         answer["pins"] = self._pins(pins)
         if isinstance(located, Refusal):
             return located
+        if isinstance(located, Outside):
+            answer["servers"] = servers_as_json(located)
+            return Refusal(200, way_outside(located))
         answer["nodes"] = self._nodes(located)
         return Refusal(200, way_to(located, answer["nodes"][0]["linked"], lookups.notes))
 

@@ -67,11 +67,11 @@ class BranchMaker:
         if group is not None:
             group.by_branch[branch_id] = (side, shown)
             self.hub.forwarder.record_route(copy, group.caller, side)
-            media = self._media(group, context)
+            media = self.media(group, context)
             if media is not None:
                 flow = binding.flow
                 media.phone(flow.local.host, flow.remote.host, branch=branch_id)
-                copy.body = self._offer(media, request, branch_id, copy.body).body
+                copy.body = self.offer(media, request, branch_id, copy.body).body
         self.hub.forwarder.push_via(copy, side, self.hub.forwarder.loop_mark(request))
         return PhoneBranch(branch_id, self.hub, self.clients, context, copy, binding.flow)
 
@@ -87,7 +87,7 @@ class BranchMaker:
         `diverted`: it was for `account` and goes on elsewhere (RFC 5806, RFC 8946).
         """
         branch_id, group = context.new_branch_id(), context.group
-        media = None if group is None else self._media(group, context)
+        media = None if group is None else self.media(group, context)
 
         def on_peer(attempt: NodeAttempt) -> None:
             if group is None:
@@ -137,7 +137,7 @@ class BranchMaker:
         if group is not None:
             self.hub.forwarder.record_route(copy, group.caller, side)
             if group.media is not None:
-                carried = self._offer(group.media, request, branch_id, copy.body)
+                carried = self.offer(group.media, request, branch_id, copy.body)
                 copy.body, legs = carried.body, carried.legs
         self.hub.forwarder.push_via(copy, side, self.hub.forwarder.loop_mark(request))
         return MeshRequest(
@@ -157,7 +157,7 @@ class BranchMaker:
             return None
         return self.voucher.issue(account, request, destination, diverted.statement)
 
-    def _media(self, group: DialogSet, context: RequestContext) -> CallMedia | None:
+    def media(self, group: DialogSet, context: RequestContext) -> CallMedia | None:
         """The media of a call, with the caller's end and its offer taken; made once."""
         if group.method != "INVITE" or group.media is not None:
             return group.media
@@ -183,7 +183,8 @@ class BranchMaker:
             )
         return media
 
-    def _offer(self, media: CallMedia, request: Request, branch: int, body: bytes) -> Carried:
+    def offer(self, media: CallMedia, request: Request, branch: int, body: bytes) -> Carried:
+        """The caller's description for a branch; another `body` passes as it is."""
         if not is_sdp(request):
             return Carried(body)
         return media.give(request.body, branch=branch, tag="", role=Role.OFFER, forming=True)

@@ -14,9 +14,11 @@ from node.edge.forward import without_tag
 from node.edge.hub import Hub, Upstream
 from node.edge.identity import Caller
 from node.edge.indialog import note_subscription
+from node.edge.outward import Outward
 from node.edge.redirect import Redirects, status_of
 from node.edge.transfer import make_refer_to_reachable
 from node.edge.vouching import Voucher
+from node.outside import Outside
 from node.routing import (
     LocalTarget,
     Locator,
@@ -45,6 +47,8 @@ class Calls:
     voucher: Voucher
     redirects: Redirects
     echo: EchoService
+    outward: Outward | None = None
+    "Takes calls to other SIP networks; `None`: nobody does."
     contexts: dict[int, RequestContext] = field(default_factory=dict)
     "Unanswered dialog-forming requests by the id of their set."
 
@@ -188,6 +192,9 @@ class Calls:
         if isinstance(located, Refusal):
             context.refuse(located.status, located.text)
             return
+        if isinstance(located, Outside):
+            self._outside(context, account, located)
+            return
         try:
             branch = self.branches.node(context, account, located)
         except (PeerError, RelayError) as error:
@@ -196,3 +203,11 @@ class Calls:
         context.on_done = lambda ended, response: self._remote_over(ended, response, target)
         context.start([branch])
         context.release()
+
+    def _outside(self, context: RequestContext, account: Account, outside: Outside) -> None:
+        if self.outward is None:
+            context.refuse(403, "this node does not call other SIP networks")
+            return
+        self.outward.start(context, account, outside)
+        if not context.done:
+            context.release()

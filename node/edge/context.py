@@ -147,6 +147,10 @@ class RequestContext:
         text = reason if status == 480 else None
         self._carry_out(self.forking.branch_failed(branch, status, text=text), (), "")
 
+    def drop(self, branch: int) -> None:
+        """Forget a branch in whose place another one was started."""
+        self._carry_out(self.forking.drop_branch(branch), (), "")
+
     def _carry_out(
         self, decisions: Iterable[Decision[int]], legs: Sequence[Leg], peer_ip: str
     ) -> None:

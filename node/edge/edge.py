@@ -23,6 +23,7 @@ from node.edge.indialog import InDialog
 from node.edge.ingress import Ingress
 from node.edge.journal import Journal, name_of, plain
 from node.edge.memory import StoredDialogError, pack_dialog, unpack_dialog
+from node.edge.outward import Outward, OutwardParts
 from node.edge.redirect import Redirects
 from node.edge.registration import Registrations
 from node.edge.strangers import Strangers
@@ -87,6 +88,8 @@ class EdgeParts:
     "Whether plain SIP from elsewhere reaches accounts."
     strangers_subscribe: bool = False
     "Whether it may SUBSCRIBE, to presence for instance."
+    outward: OutwardParts | None = None
+    "What calls to other SIP networks need; `None`: there are none."
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,9 @@ class Edge:
             voucher=parts.voucher,
             echo=self._echo,
         )
+        if parts.outward is not None:
+            self._calls.outward = Outward(hub, self._clients, maker, parts.outward)
+            hub.way_to = self._calls.outward.way_to
         in_dialog = InDialog(hub, self._clients, pending, parts.registrar, self._echo)
         self._registrations = Registrations(
             hub, parts.accounts, parts.digest, parts.registrar, parts.store_bindings

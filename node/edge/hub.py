@@ -15,7 +15,7 @@ from federation.model.identity import NodeId
 from federation.ports import ClientOwner, ServerTransaction
 from media_relay.session import RelaySession
 from node.edge.alarms import Alarm, Alarms
-from node.edge.dialog import Dialog, DialogSet, DialogTable
+from node.edge.dialog import Dialog, DialogSet, DialogTable, PlainSide
 from node.edge.forward import Forwarder
 from node.names import OwnNames
 from node.sip.effects import Effect
@@ -121,6 +121,8 @@ class Hub:
     endings: Endings = field(init=False)
     on_confirmed: Callable[[DialogSet], None] = lambda group: None
     "Told when a set has its first confirmed dialog."
+    way_to: Callable[[PlainSide], Flow] = lambda side: side.flow
+    "The flow over which a party of another SIP network takes requests inside its dialog."
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     alarms: Alarms = field(init=False)
     log: Any = field(default_factory=lambda: structlog.get_logger("edge"))

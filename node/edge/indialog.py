@@ -17,7 +17,15 @@ from node.edge.branches import (
     PhoneClients,
 )
 from node.edge.context import TARGET_REFRESH, RequestContext
-from node.edge.dialog import DialogSet, DialogState, Match, NodeSide, PhoneSide, ServiceSide
+from node.edge.dialog import (
+    DialogSet,
+    DialogState,
+    Match,
+    NodeSide,
+    PhoneSide,
+    PlainSide,
+    ServiceSide,
+)
 from node.edge.echo import EchoService
 from node.edge.hub import Hub, Upstream
 from node.edge.media import CallMedia, Offered, Role
@@ -211,6 +219,8 @@ class InDialog:
 
     def flow_to(self, phone: PhoneSide) -> Flow:
         """The flow a phone is reached over: its own, or that of its newest registration."""
+        if isinstance(phone, PlainSide):
+            return self.hub.way_to(phone)
         if not phone.flow.reliable:
             return phone.flow
         for binding in self.registrar.bindings(phone.login, now=self.hub.clock.unix()):

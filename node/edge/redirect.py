@@ -22,6 +22,7 @@ from node.edge.hub import Hub, MeshUpstream
 from node.edge.identity import Caller
 from node.edge.media import MediaError
 from node.edge.vouching import Voucher
+from node.outside import Outside
 from node.routing import LocalTarget, Locator, Refusal, ServiceTarget, TargetReader
 from node.sip.errors import SipParseError
 from node.sip.headers import NameAddr
@@ -168,6 +169,8 @@ class Redirects:
         located = await self.locator.locate(target)
         if isinstance(located, Refusal):
             return [self._nowhere(context, located.text)]
+        if isinstance(located, Outside):
+            return [self._nowhere(context, "calls are not sent on to other SIP networks")]
         if context.done or not context.forking.takes_branches:
             return []
         diverted = Diverted(", ".join(place.diversions), self._statement(context, place))

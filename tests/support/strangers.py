@@ -1,9 +1,16 @@
 """Phones of other SIP networks, beside the world of `tests.support.edges`."""
 
 import itertools
+from dataclasses import replace
+from typing import Any, cast
 
 from federation.model.address import Endpoint
+from node.edge.edge import Edge
+from node.edge.outward import OutwardParts
+from node.outside import Outside
+from node.routing import DomainTarget, Located, Locator, Refusal, Target
 from node.sip.flow import Flow, TransportName
+from node.sip.locate import Hop
 from tests.support.edge_phone import Phone
 from tests.support.edges import SIP_PORT, World, _Wire
 
@@ -27,3 +34,51 @@ def stranger(
     phone = Phone(_Wire(world, home), flow, login, "a guess", world.clock, domain)
     home.phones[own] = phone
     return phone
+
+
+class Outdoors:
+    """Other SIP networks as node A meets them: domains, and the servers each is led to."""
+
+    def __init__(self, world: World, node: str = "A", accounts: frozenset[str] = frozenset()):
+        self.world, self.node = world, node
+        self.domains: dict[str, list[Hop]] = {}
+        self.forbidden: set[str] = set()
+        "Hosts that plain SIP may not be sent to."
+        self.own_domain: str | None = None
+        home = world[node]
+        self._inner = home.edge._parts.locator
+        parts = OutwardParts(
+            flow_to=self._flow_to,
+            may_send=lambda remote: remote.host not in self.forbidden,
+            domain=lambda: self.own_domain,
+            accounts=accounts,
+        )
+        rebuilt(world, node, outward=parts, locator=cast(Locator, self))
+
+    def add(self, domain: str, *servers: Phone | Endpoint, transport: TransportName = "UDP") -> str:
+        """Have a domain lead to these, in this order; the URI of `carol` there."""
+        self.domains[domain] = [
+            Hop(transport, server.flow.local if isinstance(server, Phone) else server, domain)
+            for server in servers
+        ]
+        return f"sip:carol@{domain}"
+
+    async def locate(self, target: Target) -> Located | Outside | Refusal:
+        if isinstance(target, DomainTarget) and target.domain in self.domains and target.uri:
+            return Outside(tuple(self.domains[target.domain]), target.uri)
+        return await self._inner.locate(target)
+
+    def forget(self, target: Target) -> None:
+        self._inner.forget(target)
+
+    def _flow_to(self, transport: TransportName, remote: Endpoint, name: str) -> Flow:
+        own = Endpoint(self.world[self.node].ip, SIP_PORT)
+        return Flow(transport, own, remote, 0 if transport == "UDP" else 9)
+
+
+def rebuilt(world: World, node: str, **changes: Any) -> None:
+    """A node's edge again, with other parts."""
+    home = world[node]
+    home.edge = Edge(replace(home.edge._parts, **changes))
+    home.edge.start({})
+    world.links.receivers[home.id] = home.edge.inbound

@@ -11,7 +11,6 @@ from node.edge.dialog import (
     DialogTable,
     PlainSide,
 )
-from node.edge.edge import Edge
 from node.edge.strangers import (
     BURST,
     MAX_NETWORKS,
@@ -22,7 +21,7 @@ from node.edge.strangers import (
 from node.sip.flow import Flow
 from tests.support.edge_phone import Phone, sdp
 from tests.support.edges import World
-from tests.support.strangers import stranger
+from tests.support.strangers import rebuilt, stranger
 from tests.support.virtual_time import in_virtual_time
 
 
@@ -181,20 +180,10 @@ def test_other_methods_are_refused_with_what_is_allowed(method: str) -> None:
     run()
 
 
-def edge_with(world: World, **changes: object) -> None:
-    """Node A again, with other settings."""
-    from dataclasses import replace
-
-    home = world["A"]
-    home.edge = Edge(replace(home.edge._parts, **changes))  # type: ignore[arg-type]
-    home.edge.start({})
-    world.links.receivers[home.id] = home.edge.inbound
-
-
 @in_virtual_time
 async def test_subscriptions_of_strangers_are_a_setting() -> None:
     world = World("A")
-    edge_with(world, strangers_subscribe=True)
+    rebuilt(world, "A", strangers_subscribe=True)
     alice, carol = world.phone("A", "alice"), stranger(world, "A")
     await world.registered()
     asked = [("Event", "presence"), ("Expires", "600")]
@@ -215,7 +204,7 @@ async def test_subscriptions_of_strangers_are_a_setting() -> None:
 @in_virtual_time
 async def test_a_closed_node_challenges_everybody() -> None:
     world = World("A")
-    edge_with(world, is_open=False)
+    rebuilt(world, "A", is_open=False)
     alice, carol = world.phone("A", "alice"), stranger(world, "A")
     await world.registered()
     carol.invite(at(alice))

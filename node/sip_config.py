@@ -1,0 +1,49 @@
+"""The `[sip]` table of the settings: where phones find the node, and what others may do."""
+
+import ipaddress
+
+from node.setting import PORT, Section, require
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _network(text: str) -> IPNetwork | None:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        return None
+
+
+class SipConfig(Section, frozen=True, kw_only=True):
+    """Where phones find this node."""
+
+    port: int = 5060
+    "Port, UDP and TCP, before `port_offset`. Phones assume 5060 where nothing else is said."
+    tls_port: int | None = None
+    "Port of SIP over TLS, before `port_offset`; unset: the one above `port`, as phones assume."
+
+    open: bool = True
+    "Whether anybody may call the accounts here by plain SIP; they are shown as unverified."
+    strangers_subscribe: bool = False
+    "Whether they may also subscribe, to presence for instance."
+    outbound: bool = False
+    "Whether accounts here may call other SIP networks: domains and addresses of no node."
+    outbound_accounts: tuple[str, ...] = ()
+    "The logins that may; none named: all of them."
+    outbound_networks: tuple[str, ...] = ()
+    "Networks (`10.0.0.0/8`) that DNS may lead such calls to although they are not global."
+
+    def __post_init__(self) -> None:
+        require(0 < self.port < 65536, "sip.port", self.port, PORT)
+        for text in self.outbound_networks:
+            wanted = "networks like 10.0.0.0/8 or fd00::/8"
+            require(_network(text) is not None, "sip.outbound_networks", text, wanted)
+        require(
+            self.tls_port is None or 0 < self.tls_port < 65536, "sip.tls_port", self.tls_port, PORT
+        )
+
+    @property
+    def outbound_allowed(self) -> tuple[IPNetwork, ...]:
+        """`outbound_networks` as values."""
+        found = (_network(text) for text in self.outbound_networks)
+        return tuple(network for network in found if network is not None)
