@@ -20,27 +20,20 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from federation.model.clocks import Entropy, UnixTime
+from node.sip.auth_params import parse_auth_params
 from node.sip.errors import SipParseError
 from node.sip.message import Request
 from node.sip.nonce import MAX_NONCES, NONCE_LIFETIME, NonceKeeper, NonceState
-from node.sip.text import QUOTED_PATTERN, TOKEN_PATTERN, unquote
 from node.sip.uri import Uri
 
 REALM: Final = "ringmesh"
 MAX_CREDENTIALS: Final = 4
 "Credentials of one realm that are looked at in one request."
-MAX_CREDENTIALS_TEXT: Final = 4096
-"Characters of one credentials line."
 MAX_SOURCES: Final = 10_000
 "Sources whose failures are counted; beyond it the one that failed longest ago is forgotten."
 FAILURE_WINDOW: Final = 600.0
 "Seconds without a failure after which a source starts at none again."
 
-_PARAM: Final = re.compile(
-    rf'[ \t]*+({TOKEN_PATTERN})[ \t]*+=[ \t]*+({QUOTED_PATTERN}|[^\x00-\x20\x7f",]++)'
-    r"[ \t]*+(?:,[ \t,]*+|\Z)",
-    re.DOTALL,
-)
 _COUNT: Final = re.compile(r"[0-9A-Fa-f]{8}")
 _RESPONSE: Final = re.compile(r"[0-9A-Fa-f]{32,64}")
 
@@ -86,6 +79,7 @@ class Role(enum.Enum):
         "The header field that asks."
         self.credentials = credentials
         "The header field that answers."
+        self.credentials_key = credentials.lower()
 
 
 class StoredCredential(NamedTuple):
@@ -198,26 +192,6 @@ class DigestCredentials:
         return digest(joined.encode("utf-8", "surrogateescape"))
 
 
-def parse_auth_params(text: str) -> dict[str, str]:
-    """Read `Digest name=value, …` into unquoted values by lower-case name.
-
-    Raises:
-        SipParseError: another scheme, bad syntax, a repeated or no parameter.
-    """
-    scheme, _, rest = text.partition(" ")
-    if scheme.lower() != "digest" or len(text) > MAX_CREDENTIALS_TEXT:
-        raise SipParseError(400, "Not Digest credentials")
-    params: dict[str, str] = {}
-    position = len(rest) - len(rest.lstrip(" \t,"))
-    while position < len(rest):
-        match = _PARAM.match(rest, position)
-        if match is None or match[1].lower() in params:
-            raise SipParseError(400, "Bad credentials")
-        params[match[1].lower()] = unquote(match[2])
-        position = match.end()
-    return params
-
-
 class FailureLog:
     """How often each source failed lately. Bounded; not yet a judgement."""
 
@@ -328,11 +302,11 @@ class DigestAuthenticator:
         """Our realm's credentials, the stronger algorithm first, and whether any are broken."""
         found: list[DigestCredentials] = []
         broken = False
-        for params in _presented(request, role)[:MAX_CREDENTIALS]:
+        for line in request.lines(role.credentials_key)[:MAX_CREDENTIALS]:
             try:
-                if params is None:
+                if line.value is None:
                     raise SipParseError(400, "Bad credentials")
-                credentials = DigestCredentials.from_params(params)
+                credentials = DigestCredentials.from_params(line.value)
             except SipParseError:
                 broken = True
                 continue
@@ -377,32 +351,9 @@ def same_target(text: str, request: Request) -> bool:
 
 def strip_credentials(request: Request, role: Role) -> None:
     """Take our realm's credentials out of a request that goes on; others' stay (RFC 3261 22.3)."""
-    if role.credentials not in request:
-        return
-    lines = request.get_all(role.credentials)
-    presented = _presented(request, role)
-    others = [
-        line
-        for line, params in zip(lines, presented, strict=True)
-        if params is None or params.get("realm") != REALM
-    ]
-    if len(others) == len(lines):
-        return
-    request.remove(role.credentials)
-    for line in others:
-        request.append(role.credentials, line)
+    if request.has(role.credentials_key):
+        request.keep(role.credentials_key, lambda line: not _is_ours(line.value))
 
 
-def _presented(request: Request, role: Role) -> list[dict[str, str] | None]:
-    """The parameters of each line of credentials, `None` for one that cannot be read."""
-    return request.view(role.credentials, _read_credentials)
-
-
-def _read_credentials(lines: Sequence[str]) -> list[dict[str, str] | None]:
-    found: list[dict[str, str] | None] = []
-    for line in lines:
-        try:
-            found.append(parse_auth_params(line))
-        except SipParseError:
-            found.append(None)
-    return found
+def _is_ours(params: Mapping[str, str] | None) -> bool:
+    return params is not None and params.get("realm") == REALM

@@ -1,13 +1,14 @@
-"""The header section of a message: raw lines, named, each edited without touching the others."""
+"""The header section of a message: its lines, each edited without touching the others."""
 
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from federation.model.errors import UsageError
-from node.sip.names import NOT_LISTS, header_key
+from node.sip.line import Line, written
+from node.sip.names import HEADER_KEYS, NOT_LISTS, header_key
 from node.sip.text import first_value_end, split_values, unfold
+from node.sip.views import line_value
 
-ALL_VIAS: Final = "via*"
 _LINE_START: Final = " \t\r\n"
 
 
@@ -18,110 +19,110 @@ class HeaderLines:
     of one name and leaves every other byte as it was. Values given must be one line.
     """
 
-    __slots__ = ("_cache", "_keys", "_lines")
+    __slots__ = ("_first", "_lines")
 
-    def __init__(self, keys: list[str], lines: list[str]) -> None:
-        self._keys = keys
-        self._lines = lines
-        self._cache: dict[str, Any] = {}
-        "Parsed values by field (all Vias apart, by `ALL_VIAS`), dropped when the field is edited."
+    _lines: list[Line]
+    _first: dict[str, Line]
+    "The first line of each field."
 
     # Reading
 
     def get(self, name: str) -> str | None:
         """The value of the first line of that name, unfolded; `None` if there is none."""
-        return self._first(header_key(name))
+        line = self._first.get(HEADER_KEYS.get(name) or header_key(name))
+        return None if line is None else line_value(line.text)
 
-    def _line(self, key: str) -> str | None:
-        """The first line of a field as it came."""
-        keys = self._keys
-        return self._lines[keys.index(key)] if key in keys else None
+    def line(self, key: str) -> Line | None:
+        """The first line of a field; `key` is its long name in lower case."""
+        return self._first.get(key)
 
-    def _lines_of(self, key: str) -> list[str]:
-        """Every line of a field as it came."""
-        keys = self._keys
-        count = keys.count(key)
-        if count > 1:
-            return [line for line, k in zip(self._lines, keys, strict=True) if k == key]
-        return [self._lines[keys.index(key)]] if count else []
-
-    def _first(self, key: str) -> str | None:
-        line = self._line(key)
-        return None if line is None else line_value(line)
-
-    def _all(self, key: str) -> list[str]:
-        return [line_value(line) for line in self._lines_of(key)]
+    def lines(self, key: str) -> list[Line]:
+        """Every line of a field; `key` is its long name in lower case."""
+        first = self._first
+        if len(first) == len(self._lines):
+            return [first[key]] if key in first else []
+        return [line for line in self._lines if line.key == key] if key in first else []
 
     def first_value(self, name: str) -> str | None:
         """The first value of that name alone (the top Via, the next Route); `None` if none."""
-        value = self._first(header_key(name))
+        value = self.get(name)
         if value is None or "," not in value:
             return value
         return value[: first_value_end(value)].strip(" \t")
 
     def get_all(self, name: str) -> list[str]:
         """The unfolded value of each line of that name, in order."""
-        return self._all(header_key(name))
+        return [line_value(line.text) for line in self.lines(header_key(name))]
 
     def values(self, name: str) -> list[str]:
         """Every value of that name, over all its lines, split at the commas that separate.
 
         Empty values are left out. Fields in which commas do not separate come a line a value.
         """
-        if header_key(name) in NOT_LISTS:
-            return self.get_all(name)
-        return [value for line in self.get_all(name) for value in split_values(line) if value]
+        key = header_key(name)
+        found = [line_value(line.text) for line in self.lines(key)]
+        if not found or key in NOT_LISTS:
+            return found
+        return [value for text in found for value in split_values(text) if value]
 
     def __contains__(self, name: str) -> bool:
-        return header_key(name) in self._keys
+        return header_key(name) in self._first
 
     def header_lines(self) -> list[tuple[str, str]]:
         """Each line as (lower-case long name, unfolded value), in order."""
-        return [(key, line_value(line)) for key, line in zip(self._keys, self._lines, strict=True)]
+        return [(line.key, line_value(line.text)) for line in self._lines]
 
     def has(self, key: str) -> bool:
         """Whether there is such a field; `key` is its long name in lower case."""
-        return key in self._keys
+        return key in self._first
 
     # Editing
 
     def set(self, name: str, value: str) -> None:
         """Put one line in place of all of that name: where the first was, else at the end."""
-        key, line = header_key(name), header_line(name, value)
-        if key not in self._keys:
-            self._insert(len(self._keys), key, line)
-            return
-        first = self._keys.index(key)
-        if self._keys.count(key) > 1:
-            self.remove(name)
-            self._insert(first, key, line)
+        line = written(name, value)
+        key, lines = line.key, self._lines
+        before = self._first.get(key)
+        if before is None:
+            lines.append(line)
         else:
-            self._lines[first] = line
-            self._forget(key)
+            index = lines.index(before)
+            if len(lines) != len(self._first):
+                lines[index + 1 :] = [other for other in lines[index + 1 :] if other.key != key]
+            lines[index] = line
+        self._first[key] = line
 
     def remove(self, name: str) -> None:
         """Take out every line of that name."""
         key = header_key(name)
-        if key in self._keys:
-            kept = [i for i, k in enumerate(self._keys) if k != key]
-            self._lines = [self._lines[i] for i in kept]
-            self._keys = [self._keys[i] for i in kept]
-            self._forget(key)
+        if key in self._first:
+            self._lines = [line for line in self._lines if line.key != key]
+            del self._first[key]
 
     def remove_all(self, keys: frozenset[str]) -> None:
         """Take out every line of several fields; `keys` are long names in lower case."""
-        if not keys.isdisjoint(self._keys):
-            for key in keys:
-                self.remove(key)
+        if not keys.isdisjoint(self._first):
+            self._lines = [line for line in self._lines if line.key not in keys]
+            self._first = _first_of_each(self._lines)
+
+    def keep(self, key: str, is_kept: Callable[[Line], bool]) -> None:
+        """Take out those lines of one field that `is_kept` does not want."""
+        kept = [line for line in self._lines if line.key != key or is_kept(line)]
+        if len(kept) != len(self._lines):
+            self._lines, self._first = kept, _first_of_each(kept)
 
     def prepend(self, name: str, value: str) -> None:
         """Add a line above the first of that name; at the top if there is none."""
-        key, line = header_key(name), header_line(name, value)
-        self._insert(self._keys.index(key) if key in self._keys else 0, key, line)
+        line = written(name, value)
+        before = self._first.get(line.key)
+        self._lines.insert(0 if before is None else self._lines.index(before), line)
+        self._first[line.key] = line
 
     def append(self, name: str, value: str) -> None:
         """Add a line below all others."""
-        self._insert(len(self._keys), header_key(name), header_line(name, value))
+        line = written(name, value)
+        self._lines.append(line)
+        self._first.setdefault(line.key, line)
 
     def pop_first_value(self, name: str) -> str | None:
         """Take the first value of that name (the top Via, the next Route) out and return it.
@@ -129,16 +130,18 @@ class HeaderLines:
         The other values of its line stay as they were written. `None` if there is none.
         """
         key = header_key(name)
-        if key not in self._keys:
+        line = self._first.get(key)
+        if line is None:
             return None
-        index = self._keys.index(key)
-        head, _, raw = self._lines[index].partition(":")
+        index = self._lines.index(line)
+        head, _, raw = line.text.partition(":")
         end = first_value_end(raw)
         if end < len(raw):
-            self._lines[index] = f"{head}: {raw[end + 1 :].lstrip(_LINE_START)}"
+            left = Line(key, f"{head}: {raw[end + 1 :].lstrip(_LINE_START)}")
+            self._lines[index] = self._first[key] = left
         else:
-            del self._lines[index], self._keys[index]
-        self._forget(key)
+            del self._lines[index]
+            self._first = _first_of_each(self._lines)
         return unfold(raw[:end])
 
     def replace_first_value(self, name: str, value: str) -> None:
@@ -148,55 +151,13 @@ class HeaderLines:
             UsageError: there is none.
         """
         key = header_key(name)
-        if key not in self._keys:
+        line = self._first.get(key)
+        if line is None:
             raise UsageError(f"no {name} to replace")
-        index = self._keys.index(key)
-        head, _, raw = self._lines[index].partition(":")
-        self._lines[index] = header_line(head, value) + raw[first_value_end(raw) :]
-        self._forget(key)
-
-    def _forget(self, key: str) -> None:
-        """Drop what was parsed of a field that is being edited."""
-        self._cache.pop(key, None)
-        if key == "via":
-            self._cache.pop(ALL_VIAS, None)
-
-    def _insert(self, index: int, key: str, line: str) -> None:
-        self._keys.insert(index, key)
-        self._lines.insert(index, line)
-        self._forget(key)
+        head, _, raw = line.text.partition(":")
+        text = written(head, value).text + raw[first_value_end(raw) :]
+        self._lines[self._lines.index(line)] = self._first[key] = Line(key, text)
 
 
-def line_value(line: str) -> str:
-    """The unfolded value of a header line."""
-    value = line[line.index(":") + 1 :]
-    return unfold(value) if "\r\n" in value else value.strip(" \t")
-
-
-def header_line(name: str, value: str) -> str:
-    """Name and value as a line.
-
-    Raises:
-        UsageError: the value holds a line end.
-    """
-    return f"{name}: {one_line(value)}"
-
-
-def one_line(text: str) -> str:
-    """`text`, which must not hold a line end.
-
-    Raises:
-        UsageError: it does.
-    """
-    if "\n" in text or "\r" in text:
-        raise UsageError("a line end inside a header field or start line")
-    return text
-
-
-def build_lines(headers: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """Keys and lines of new header fields."""
-    keys, lines = [], []
-    for name, value in headers:
-        keys.append(header_key(name))
-        lines.append(header_line(name, value))
-    return keys, lines
+def _first_of_each(lines: list[Line]) -> dict[str, Line]:
+    return {line.key: line for line in reversed(lines)}

@@ -10,16 +10,16 @@ as lone surrogates, so escape before logging.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Self, TypeVar, cast
+from collections.abc import Iterable, Mapping
+from typing import Final, Self
 
 from node.sip.errors import SipParseError
-from node.sip.header_lines import ALL_VIAS, HeaderLines, build_lines, one_line
-from node.sip.headers import CSeq, NameAddr, Via
-from node.sip.names import REASONS, SINGLE, header_key
+from node.sip.line import Line, ReadLine, one_line, written
+from node.sip.names import REASONS, SINGLE
 from node.sip.raw import RawMessage, cut_message, salvage_message
+from node.sip.typed_headers import TypedHeaders
 from node.sip.uri import Uri
-from node.sip.views import read_all, read_list, read_single, read_top_via, read_vias
+from node.sip.views import LISTS, NEEDED
 
 __all__ = ["Message", "Request", "Response", "SipParseError", "parse_message"]
 
@@ -29,17 +29,19 @@ _VERSION: Final = re.compile(r"SIP/[0-9]++\.[0-9]++", re.IGNORECASE | re.ASCII)
 _STATUS: Final = re.compile(r"[1-6][0-9][0-9]")
 _ANSWER_NEEDS: Final = ("via", "from", "to", "call-id", "cseq")
 _RETURNED: Final = frozenset(("via", "from", "to"))
+_COPIED: Final = frozenset(("via", "from", "to", "call-id", "cseq"))
+_COPIED_TRYING: Final = _COPIED | {"timestamp"}
+_COPIED_DIALOG: Final = _COPIED | {"record-route"}
 
-T = TypeVar("T")
 
-
-class Message(HeaderLines):
+class Message(TypedHeaders):
     """What requests and responses share: header fields and a body."""
 
     __slots__ = ("_body", "_start")
 
-    def __init__(self, start: str, keys: list[str], lines: list[str], body: bytes) -> None:
-        super().__init__(keys, lines)
+    def __init__(self, start: str, lines: list[Line], body: bytes) -> None:
+        self._lines = lines
+        self._first = {line.key: line for line in reversed(lines)}
         self._start = start
         self._body = body
 
@@ -57,128 +59,6 @@ class Message(HeaderLines):
     def body(self, body: bytes) -> None:
         self._body = body
         self.set("Content-Length", str(len(body)))
-
-    # Typed views
-
-    @property
-    def top_via(self) -> Via:
-        """The first Via value. Raises `SipParseError` if missing or malformed."""
-        value: Via | None = self._cache.get("via")
-        return value if value is not None else self._typed("via", read_top_via)
-
-    @property
-    def vias(self) -> Sequence[Via]:
-        """All Via values, the top one first. Raises `SipParseError`."""
-        value: Sequence[Via] | None = self._cache.get(ALL_VIAS)
-        return value if value is not None else self._typed(ALL_VIAS, read_vias)
-
-    @property
-    def from_(self) -> NameAddr:
-        """The From field. Raises `SipParseError` if missing or malformed."""
-        value: NameAddr | None = self._cache.get("from")
-        return value if value is not None else self._single("from")
-
-    @property
-    def to(self) -> NameAddr:
-        """The To field. Raises `SipParseError` if missing or malformed."""
-        value: NameAddr | None = self._cache.get("to")
-        return value if value is not None else self._single("to")
-
-    @property
-    def call_id(self) -> str:
-        """The Call-ID. Raises `SipParseError` if missing or malformed."""
-        value: str | None = self._cache.get("call-id")
-        return value if value is not None else self._single("call-id")
-
-    @property
-    def cseq(self) -> CSeq:
-        """The CSeq. Raises `SipParseError` if missing, malformed or too large."""
-        value: CSeq | None = self._cache.get("cseq")
-        return value if value is not None else self._single("cseq")
-
-    @property
-    def max_forwards(self) -> int | None:
-        """Max-Forwards, `None` if missing. Raises `SipParseError` if not a number up to 255."""
-        number: int | None = self._single("max-forwards")
-        return number
-
-    @property
-    def contacts(self) -> Sequence[NameAddr]:
-        """All Contact values; empty for `*`. Raises `SipParseError`."""
-        values: Sequence[NameAddr] = self._list("contact")
-        return values
-
-    @property
-    def is_star_contact(self) -> bool:
-        """Whether the one Contact is `*` (RFC 3261 10.2.2)."""
-        return self.get("contact") == "*"
-
-    @property
-    def routes(self) -> Sequence[NameAddr]:
-        """All Route values. Raises `SipParseError`."""
-        values: Sequence[NameAddr] = self._list("route")
-        return values
-
-    @property
-    def record_routes(self) -> Sequence[NameAddr]:
-        """All Record-Route values. Raises `SipParseError`."""
-        values: Sequence[NameAddr] = self._list("record-route")
-        return values
-
-    def view(self, name: str, read: Callable[[list[str]], T]) -> T:
-        """What `read` makes of the lines of a field, kept until the field is edited.
-
-        A field has one such view: always give the same `read` for a name, and none of those above.
-        """
-        key = header_key(name)
-        if key not in self._cache:
-            self._cache[key] = read(self._all(key))
-        return cast(T, self._cache[key])
-
-    def note_top_via(self, via: Via) -> None:
-        """Write the first Via value anew."""
-        cache = self._cache
-        vias = cache.get(ALL_VIAS)
-        self.replace_first_value("Via", str(via))
-        cache["via"] = via
-        if vias is not None:
-            cache[ALL_VIAS] = (via, *vias[1:])
-
-    def _single(self, key: str) -> Any:
-        cache = self._cache
-        if key in cache:
-            return cache[key]
-        try:
-            value = cache[key] = read_single(self, key)
-        except SipParseError as error:
-            error.partial = self._answerable()
-            raise
-        return value
-
-    def _list(self, key: str) -> Any:
-        cache = self._cache
-        if key in cache:
-            return cache[key]
-        try:
-            value = cache[key] = read_list(self, key)
-        except SipParseError as error:
-            error.partial = self._answerable()
-            raise
-        return value
-
-    def _typed(self, key: str, read: Callable[[HeaderLines], T]) -> T:
-        cache = self._cache
-        if key in cache:
-            return cast(T, cache[key])
-        try:
-            value = cache[key] = read(self)
-        except SipParseError as error:
-            error.partial = self._answerable()
-            raise
-        return value
-
-    def _answerable(self) -> "Request | None":
-        return None
 
     # Validation
 
@@ -198,24 +78,36 @@ class Message(HeaderLines):
             raise
 
     def _check(self) -> None:
-        keys = self._keys
-        present = set(keys)
-        if len(present) != len(keys):
-            for key in present & SINGLE:
-                if keys.count(key) > 1:
-                    raise SipParseError(400, "Repeated header field that may occur once")
-        read_all(self)
+        first, lines = self._first, self._lines
+        if len(first) != len(lines):
+            self._check_repeated()
+        for line in lines:
+            if type(line) is not ReadLine:
+                _ = line.value
+        if not first.keys() >= NEEDED:
+            missing = next(key for key in _ANSWER_NEEDS if key not in first)
+            raise SipParseError(400, f"Missing {missing}")
+
+    def _check_repeated(self) -> None:
+        seen: set[str] = set()
+        repeated: set[str] = set()
+        for line in self._lines:
+            (repeated if line.key in seen else seen).add(line.key)
+        if not repeated.isdisjoint(SINGLE):
+            raise SipParseError(400, "Repeated header field that may occur once")
+        for key in repeated & LISTS:
+            self._list(key)
 
     # Writing
 
     def encode(self) -> bytes:
         """The message as bytes; what was not edited is as it came."""
-        text = "\r\n".join((self._start, *self._lines, "", ""))
+        text = "\r\n".join([self._start, *[line.text for line in self._lines], "", ""])
         return text.encode("utf-8", "surrogateescape") + self._body
 
     def ensure_content_length(self) -> None:
         """Add Content-Length if it is missing, as streams need (RFC 3261 18.3)."""
-        if "content-length" not in self._keys:
+        if "content-length" not in self._first:
             self.append("Content-Length", str(len(self._body)))
 
     def __repr__(self) -> str:
@@ -231,9 +123,9 @@ class Request(Message):
     "As written; methods are compared with regard to case."
 
     def __init__(
-        self, start: str, method: str, raw_uri: str, keys: list[str], lines: list[str], body: bytes
+        self, start: str, method: str, raw_uri: str, lines: list[Line], body: bytes
     ) -> None:
-        super().__init__(start, keys, lines, body)
+        super().__init__(start, lines, body)
         self._raw_uri = raw_uri
         self._uri: Uri | None = None
         self.method = method
@@ -244,8 +136,9 @@ class Request(Message):
     ) -> Self:
         """A new request with these header fields, in order, and Content-Length below them."""
         raw_uri = one_line(str(uri))
-        keys, lines = build_lines((*headers, ("Content-Length", str(len(body)))))
-        return cls(f"{method} {raw_uri} SIP/2.0", method, raw_uri, keys, lines, body)
+        lines = [written(name, value) for name, value in headers]
+        lines.append(Line("content-length", f"Content-Length: {len(body)}"))
+        return cls(f"{method} {raw_uri} SIP/2.0", method, raw_uri, lines, body)
 
     @property
     def raw_uri(self) -> str:
@@ -271,15 +164,29 @@ class Request(Message):
 
     def copy(self) -> "Request":
         """An independent request that says the same."""
-        twin = Request(
-            self._start, self.method, self._raw_uri, self._keys[:], self._lines[:], self._body
-        )
+        twin = Request(self._start, self.method, self._raw_uri, self._lines[:], self._body)
         twin._uri = self._uri
-        twin._cache = self._cache.copy()
+        return twin
+
+    def passed_on(
+        self, uri: Uri, top: list[Line], changed: Mapping[str, Line], dropped: frozenset[str]
+    ) -> "Request":
+        """A copy for the next hop, with another Request-URI if it has one to take.
+
+        Above everything stand `top`; the fields of `changed` have these lines in place of theirs,
+        or at the end; those of `dropped` are left out. All else is as it came.
+        """
+        lines = top + [
+            changed.get(line.key, line) for line in self._lines if line.key not in dropped
+        ]
+        lines += [line for key, line in changed.items() if key not in self._first]
+        text = one_line(str(uri))
+        twin = Request(f"{self.method} {text} SIP/2.0", self.method, text, lines, self._body)
+        twin._uri = uri
         return twin
 
     def _answerable(self) -> "Request | None":
-        present = self.method != "ACK" and all(key in self._keys for key in _ANSWER_NEEDS)
+        present = self.method != "ACK" and all(key in self._first for key in _ANSWER_NEEDS)
         return self if present else None
 
     def _check(self) -> None:
@@ -302,9 +209,9 @@ class Response(Message):
     reason: str
 
     def __init__(
-        self, start: str, status: int, reason: str, keys: list[str], lines: list[str], body: bytes
+        self, start: str, status: int, reason: str, lines: list[Line], body: bytes
     ) -> None:
-        super().__init__(start, keys, lines, body)
+        super().__init__(start, lines, body)
         self.status = status
         self.reason = reason
 
@@ -324,24 +231,21 @@ class Response(Message):
         Those are Via, From, To (with `to_tag` if it has no tag and this is no 100), Call-ID and
         CSeq; Timestamp in a 100; Record-Route in 101-299. Works on the `partial` of an error.
         """
-        wanted = {"via", "from", "to", "call-id", "cseq"}
+        wanted = _COPIED
         if status == 100:
-            wanted.add("timestamp")
+            wanted = _COPIED_TRYING
         elif status < 300:
-            wanted.add("record-route")
-        keys, lines = [], []
-        for key, line in zip(request._keys, request._lines, strict=True):
-            if key in wanted:
-                if key in SINGLE:
-                    wanted.discard(key)
-                if key == "to" and to_tag is not None and status > 100 and not _has_tag(request):
-                    line = f"{line};tag={to_tag}"
-                keys.append(key)
-                lines.append(line)
-        more_keys, more_lines = build_lines((*headers, ("Content-Length", str(len(body)))))
+            wanted = _COPIED_DIALOG
+        lines = [line for line in request._lines if line.key in wanted]
+        if len(request._lines) != len(request._first):
+            lines = _once_where_single(lines)
+        if to_tag is not None and status > 100 and not _has_tag(request):
+            to = request._first["to"]
+            lines[lines.index(to)] = Line("to", f"{to.text};tag={to_tag}")
+        lines += [written(name, value) for name, value in headers]
+        lines.append(Line("content-length", f"Content-Length: {len(body)}"))
         reason = REASONS.get(status, "") if reason is None else one_line(reason)
-        start = f"SIP/2.0 {status} {reason}"
-        return cls(start, status, reason, keys + more_keys, lines + more_lines, body)
+        return cls(f"SIP/2.0 {status} {reason}", status, reason, lines, body)
 
     def returned_to(self, request: Request) -> "Response":
         """This response for the sender of `request`: with that one's Via, From and To lines.
@@ -351,26 +255,17 @@ class Response(Message):
         Raises:
             SipParseError: To cannot be read.
         """
-        tag = None if request.to.tag is not None else self.to.tag
-        suffix = "" if tag is None else f";tag={tag}"
-        keys, lines = [], []
-        for key, line in zip(request._keys, request._lines, strict=True):
-            if key in _RETURNED:
-                keys.append(key)
-                lines.append(line + suffix if key == "to" else line)
-        for key, line in zip(self._keys, self._lines, strict=True):
-            if key not in _RETURNED:
-                keys.append(key)
-                lines.append(line)
-        return Response(self._start, self.status, self.reason, keys, lines, self._body)
+        lines = [line for line in request._lines if line.key in _RETURNED]
+        if request.to.tag is None and (tag := self.to.tag) is not None:
+            to = request._first["to"]
+            text = f"{to.text};tag={tag}"
+            lines[lines.index(to)] = ReadLine("to", text, request.to.with_param("tag", tag))
+        lines += [line for line in self._lines if line.key not in _RETURNED]
+        return Response(self._start, self.status, self.reason, lines, self._body)
 
     def copy(self) -> "Response":
         """An independent response that says the same."""
-        twin = Response(
-            self._start, self.status, self.reason, self._keys[:], self._lines[:], self._body
-        )
-        twin._cache = self._cache.copy()
-        return twin
+        return Response(self._start, self.status, self.reason, self._lines[:], self._body)
 
 
 def parse_message(data: bytes) -> Request | Response:
@@ -403,7 +298,7 @@ def _read_request(raw: RawMessage) -> Request:
         if _VERSION.fullmatch(version):
             raise SipParseError(505, REASONS[505])
         raise SipParseError(400, "Bad request line")
-    return Request(raw.start, method, uri, raw.keys, raw.lines, raw.body)
+    return Request(raw.start, method, uri, raw.lines, raw.body)
 
 
 def _read_response(raw: RawMessage) -> Response:
@@ -411,7 +306,7 @@ def _read_response(raw: RawMessage) -> Response:
     status, _, reason = rest.partition(" ")
     if not _OUR_VERSION.fullmatch(version) or not _STATUS.fullmatch(status):
         raise SipParseError(400, "Bad status line")
-    return Response(raw.start, int(status), reason, raw.keys, raw.lines, raw.body)
+    return Response(raw.start, int(status), reason, raw.lines, raw.body)
 
 
 def _salvaged(raw: RawMessage) -> Request | None:
@@ -419,7 +314,7 @@ def _salvaged(raw: RawMessage) -> Request | None:
     method, _, rest = raw.start.partition(" ")
     if not _METHOD.fullmatch(method):
         return None
-    request = Request(raw.start, method, rest.rpartition(" ")[0], raw.keys, raw.lines, raw.body)
+    request = Request(raw.start, method, rest.rpartition(" ")[0], raw.lines, raw.body)
     return request._answerable()
 
 
@@ -432,3 +327,15 @@ def _has_tag(request: Request) -> bool:
         return request.to.tag is not None
     except SipParseError:
         return True
+
+
+def _once_where_single(lines: list[Line]) -> list[Line]:
+    """The lines without those that repeat a field which may occur once."""
+    kept: list[Line] = []
+    seen: set[str] = set()
+    for line in lines:
+        if line.key not in seen:
+            kept.append(line)
+        if line.key in SINGLE:
+            seen.add(line.key)
+    return kept

@@ -4,8 +4,8 @@ import re
 from typing import Final, NamedTuple
 
 from node.sip.errors import SipParseError
-from node.sip.names import HEADER_KEYS, REASONS, header_key
-from node.sip.text import unfold
+from node.sip.line import Line, read_lines
+from node.sip.names import REASONS
 
 MAX_MESSAGE: Final = 65_535
 "Bytes of one message, body included; more is 513."
@@ -13,7 +13,6 @@ MAX_HEADER_LINES: Final = 500
 "Header fields of one message; more is 513."
 
 _UNFOLDED: Final = re.compile(r"\r\n(?![ \t])")
-_DIGITS: Final = re.compile(r"[0-9]++")
 _ANSWER_NAMES: Final = {
     "via": "via", "v": "via", "from": "from", "f": "from", "to": "to", "t": "to",
     "call-id": "call-id", "i": "call-id", "cseq": "cseq", "timestamp": "timestamp",
@@ -24,10 +23,7 @@ class RawMessage(NamedTuple):
     """A message cut up but not read."""
 
     start: str
-    keys: list[str]
-    "The lower-case long name of each header line."
-    lines: list[str]
-    "Header lines with their folds, without their line ends."
+    lines: list[Line]
     body: bytes
 
 
@@ -49,18 +45,15 @@ def cut_message(data: bytes) -> RawMessage:
     ends = head.count(b"\r\n")
     if head.count(b"\n") != ends or head.count(b"\r") != ends:
         raise SipParseError(400, "Bare line end in the header section")
-    start, *lines = _cut(head)
-    if len(lines) > MAX_HEADER_LINES:
+    texts = _cut(head)
+    start = texts.pop(0)
+    if len(texts) > MAX_HEADER_LINES:
         raise SipParseError(513, "Too many header fields")
-    try:
-        names = [line[: line.index(":")] for line in lines]
-    except ValueError as error:
-        raise SipParseError(400, "Header line without a colon") from error
-    keys = [HEADER_KEYS.get(name) or header_key(name) for name in names]
-    if "content-length" in keys:
-        lengths = [line for line, key in zip(lines, keys, strict=True) if key == "content-length"]
+    lines = read_lines(texts)
+    lengths = {line.value for line in lines if line.key == "content-length"}
+    if lengths:
         body = _measured(lengths, body)
-    return RawMessage(start, keys, lines, body)
+    return RawMessage(start, lines, body)
 
 
 def salvage_message(data: bytes) -> RawMessage:
@@ -69,16 +62,15 @@ def salvage_message(data: bytes) -> RawMessage:
     Never raises. The body is empty.
     """
     head = data.lstrip(b"\r\n")[:MAX_MESSAGE].partition(b"\r\n\r\n")[0]
-    start, *lines = _cut(head)
-    keys, kept = [], []
-    for line in lines[:MAX_HEADER_LINES]:
-        name, colon, value = line.partition(":")
+    start, *texts = _cut(head)
+    kept = []
+    for text in texts[:MAX_HEADER_LINES]:
+        name, colon, value = text.partition(":")
         key = _ANSWER_NAMES.get(name.rstrip(" \t").lower())
         bare_ends = value.count("\n") + value.count("\r") != 2 * value.count("\r\n")
         if colon and key is not None and not bare_ends:
-            keys.append(key)
-            kept.append(line)
-    return RawMessage(start, keys, kept, b"")
+            kept.append(Line(key, text))
+    return RawMessage(start, kept, b"")
 
 
 def _cut(head: bytes) -> list[str]:
@@ -88,19 +80,11 @@ def _cut(head: bytes) -> list[str]:
     return text.split("\r\n")
 
 
-def _measured(lines: list[str], body: bytes) -> bytes:
+def _measured(lengths: set[int], body: bytes) -> bytes:
     """The body as long as Content-Length says (RFC 3261 18.3)."""
-    if len(lines) == 1:
-        text = lines[0].partition(":")[2].strip(" \t")
-        if len(text) <= 5 and text.isascii() and text.isdigit() and int(text) <= len(body):
-            return body[: int(text)]
-    texts = {unfold(line[line.index(":") + 1 :]) for line in lines}
-    if not all(_DIGITS.fullmatch(text) for text in texts):
-        raise SipParseError(400, "Bad Content-Length")
-    digits = {text.lstrip("0") or "0" for text in texts}
-    if len(digits) > 1:
+    length = lengths.pop()
+    if lengths:
         raise SipParseError(400, "Conflicting Content-Length")
-    number = digits.pop()
-    if len(number) > len(str(MAX_MESSAGE)) or int(number) > len(body):
+    if length > len(body):
         raise SipParseError(400, "Content-Length larger than the body")
-    return body[: int(number)]
+    return body[:length]

@@ -1,37 +1,33 @@
-"""The typed views of a message: how each header field is read, and when it is refused.
+"""How each header field is read, and when it is refused.
 
-The messages of one call repeat the lines that name its parties and its way, so what a line says is
-remembered for a while: most messages of a call are read by looking up lines that were read before.
+A reader takes a whole line. Fields without a reader are passed on unread.
 """
 
 import re
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
+from node.sip.auth_params import parse_auth_params
 from node.sip.errors import SipParseError
-from node.sip.header_lines import ALL_VIAS, HeaderLines, line_value
 from node.sip.headers import CSeq, NameAddr, Via
-from node.sip.text import split_values
+from node.sip.text import split_values, unfold
 
 MAX_VALUES: Final = 128
 "Values of one list (Via, Route, Record-Route, Contact) over all its lines; more is 400."
 MAX_FORWARDS: Final = 255
 "The highest Max-Forwards (RFC 3261 20.22)."
-REMEMBERED_LINES: Final = 2048
-"Lines of one field that are remembered; beyond, the one that was not needed for longest goes."
-_OFTEN_LENGTH: Final = 300
-"Characters of a line up to which it is remembered."
 
+_LONGEST_NUMBER: Final = 9
+"Digits of a number that means something; a longer one counts as `_TOO_MANY`."
+_TOO_MANY: Final = 10**_LONGEST_NUMBER
 _DIGITS: Final = re.compile(r"[0-9]++")
 _CALL_ID: Final = re.compile(r"[^\x00-\x20\x7f,;]++")
 
-T = TypeVar("T")
 
-
-def _remembering(read: Callable[[str], T]) -> Callable[[str], T]:
-    """`read`, a function of a header line, with a memory for lines of usual length."""
-    return lru_cache(maxsize=REMEMBERED_LINES)(read)
+def line_value(line: str) -> str:
+    """The unfolded value of a header line."""
+    value = line[line.index(":") + 1 :]
+    return unfold(value) if "\r\n" in value else value.strip(" \t")
 
 
 def _address(line: str) -> NameAddr:
@@ -66,105 +62,52 @@ def _max_forwards(line: str) -> int:
     value = line_value(line)
     if not _DIGITS.fullmatch(value):
         raise SipParseError(400, "Bad Max-Forwards")
-    digits = value.lstrip("0") or "0"
-    if len(digits) > 3 or int(digits) > MAX_FORWARDS:
+    number = _number(value)
+    if number > MAX_FORWARDS:
         raise SipParseError(400, "Max-Forwards too large")
-    return int(digits)
+    return number
 
 
-_SINGLE: Final[dict[str, Callable[[str], Any]]] = {
-    "from": _address, "to": _address, "call-id": _call_id, "cseq": _cseq,
-    "max-forwards": _max_forwards,
-}  # fmt: skip
-_LISTS: Final[dict[str, Callable[[str], tuple[Any, ...]]]] = {
+def _content_length(line: str) -> int:
+    digits = line_value(line)
+    if not _DIGITS.fullmatch(digits):
+        raise SipParseError(400, "Bad Content-Length")
+    return _number(digits)
+
+
+def _number(digits: str) -> int:
+    """A number of any length, without the time that reading thousands of digits takes."""
+    digits = digits.lstrip("0") or "0"
+    return int(digits) if len(digits) <= _LONGEST_NUMBER else _TOO_MANY
+
+
+def _credentials(line: str) -> dict[str, str] | None:
+    """The parameters of Digest credentials; of others nothing is known here."""
+    try:
+        return parse_auth_params(line_value(line))
+    except SipParseError:
+        return None
+
+
+LISTS: Final = frozenset(("via", "contact", "route", "record-route"))
+"Fields whose lines are read to tuples of values."
+NEEDED: Final = frozenset(("via", "from", "to", "call-id", "cseq"))
+"Fields that every message has."
+READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "via": _vias, "contact": _addresses, "route": _routes, "record-route": _routes,
+    "from": _address, "to": _address, "call-id": _call_id, "cseq": _cseq,
+    "max-forwards": _max_forwards, "content-length": _content_length,
+    "authorization": _credentials, "proxy-authorization": _credentials,
 }  # fmt: skip
-_KNOWN_SINGLE: Final = {key: _remembering(read) for key, read in _SINGLE.items()}
-_KNOWN_LISTS: Final = {key: _remembering(read) for key, read in _LISTS.items()}
-_NEEDED: Final = frozenset(("via", "from", "to", "call-id", "cseq"))
+"What a line of a field says; each raises `SipParseError` where it is malformed."
 
 
-def read_single(message: HeaderLines, key: str) -> Any:
-    """What the one line of From, To, Call-ID, CSeq or Max-Forwards says.
+def joined(lines: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """The values of several lines of one list.
 
     Raises:
-        SipParseError: malformed, or missing where every message must have it.
+        SipParseError: they are too many, or one is `*`.
     """
-    line = message._line(key)
-    if line is not None:
-        return _single(key, line)
-    if key in _NEEDED:
-        raise SipParseError(400, f"Missing {key}")
-    return None
-
-
-def read_list(message: HeaderLines, key: str) -> Sequence[Any]:
-    """The values of Contact (none for `*`), Route or Record-Route over all their lines.
-
-    Raises:
-        SipParseError: malformed, or too many.
-    """
-    return _joined([_values_of(key, line) for line in message._lines_of(key)])
-
-
-def read_top_via(message: HeaderLines) -> Via:
-    """The first Via value alone. Raises `SipParseError` if missing or malformed."""
-    value = message.first_value("via")
-    if value is None:
-        raise SipParseError(400, "Missing via")
-    return Via.parse(value)
-
-
-def read_vias(message: HeaderLines) -> Sequence[Via]:
-    """All Via values, the top one first. Raises `SipParseError` if malformed."""
-    lines = message._lines_of("via")
-    if not lines:
-        return ()
-    top: Via | None = message._cache.get("via")
-    if "," in lines[0]:
-        first = _vias(lines[0])
-    else:  # never seen before: each message has a top Via of its own
-        first = (Via.parse(line_value(lines[0])) if top is None else top,)
-    message._cache["via"] = first[0]
-    return _joined([first, *[_values_of("via", line) for line in lines[1:]]])
-
-
-def read_all(message: HeaderLines) -> None:
-    """Read every field that has a typed view, in one pass, and keep what they say.
-
-    Raises:
-        SipParseError: a field that must be there is missing, or one is malformed.
-    """
-    cache, lists = message._cache, []
-    for key, line in zip(message._keys, message._lines, strict=True):
-        if key in _SINGLE:
-            if key not in cache:
-                cache[key] = _single(key, line)
-        elif key in _LISTS:
-            lists.append(key)
-    for key in lists:
-        if key == "via":
-            if ALL_VIAS not in cache:
-                cache[ALL_VIAS] = read_vias(message)
-        elif key not in cache:
-            cache[key] = read_list(message, key)
-    if not cache.keys() >= _NEEDED:
-        missing = next(key for key in _NEEDED if key not in cache)
-        raise SipParseError(400, f"Missing {missing}")
-
-
-def _single(key: str, line: str) -> Any:
-    return (_KNOWN_SINGLE if len(line) <= _OFTEN_LENGTH else _SINGLE)[key](line)
-
-
-def _values_of(key: str, line: str) -> tuple[Any, ...]:
-    return (_KNOWN_LISTS if len(line) <= _OFTEN_LENGTH else _LISTS)[key](line)
-
-
-def _joined(lines: Sequence[tuple[T, ...]]) -> Sequence[T]:
-    """The values of several lines of one field."""
-    if len(lines) == 1:
-        return lines[0]
     if () in lines:
         raise SipParseError(400, "Contact * stands alone")
     values = [value for line in lines for value in line]

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from federation.model.clocks import UnixTime
+from node.sip.auth_params import MAX_CREDENTIALS_TEXT
 from node.sip.digest import (
-    MAX_CREDENTIALS_TEXT,
     Algorithm,
     Challenge,
     DigestAuthenticator,

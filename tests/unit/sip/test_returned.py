@@ -53,20 +53,6 @@ def test_a_response_without_tag_goes_back_without() -> None:
     assert answer(None).returned_to(request).to.tag is None
 
 
-def test_a_view_is_read_once_and_again_after_an_edit() -> None:
-    request = Request.create("INVITE", "sip:bob@example.org", (*ASKED, ("Subject", "one")))
-    seen: list[list[str]] = []
-
-    def read(lines: list[str]) -> int:
-        seen.append(lines)
-        return len(lines)
-
-    assert [request.view("Subject", read), request.view("s", read)] == [1, 1]
-    request.append("Subject", "two")
-    assert request.view("Subject", read) == 2
-    assert seen == [["one"], ["one", "two"]]
-
-
 def test_editing_vias_is_seen_by_every_view_of_them() -> None:
     request = Request.create("INVITE", "sip:bob@example.org", ASKED)
     assert [via.branch for via in request.vias] == ["z9hG4bK1", "z9hG4bK0"]
