@@ -124,3 +124,19 @@ def test_keepers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         return [*counts, directory._publishing._keepers]
 
     assert in_a_town(story) == [10, 10, 10]
+
+
+def test_the_size_of_a_network_that_doubled_is_estimated_anew() -> None:
+    """What was learnt of the smaller one would make regions too wide for hours."""
+
+    async def story(population: Population, newcomer: Citizen, directory: Directory) -> float:
+        await joined(population.town, directory)
+        estimator, publishing = directory._finder.estimator, directory._publishing
+        for _ in range(REMEMBERED_LOOKUPS):
+            estimator._sizes.append(NODES / 4)
+        publishing._reach = 4 * publishing._reach_now()
+        publishing.watch_growth()
+        await directory.published(Kind.ADDRESS)
+        return estimator.size or 0.0
+
+    assert NODES / 2 < in_a_town(story) < 2 * NODES
