@@ -41,7 +41,7 @@ from node.edge.vouching import NumberChecks, Voucher
 from node.loaded import Loaded
 from node.names import OwnNames
 from node.neighbours import Neighbours
-from node.outside import SendGuard
+from node.outside_calls import open_outside
 from node.pin_desk import PinDesk
 from node.process import Identity
 from node.publication import Publication
@@ -52,7 +52,6 @@ from node.sip.digest import DigestAuthenticator
 from node.sip.flow import Flow
 from node.sip.registrar import Registrar
 from node.sip.transports.sockets import ListenError, SipTransports
-from node.sip_location import DnsRecords, SipLocator, families_of
 from node.software import SOFTWARE
 from node.state import StateFolder
 from node.storage.bindings import BindingStore
@@ -332,24 +331,18 @@ class Node(Desks):
 
     def _open_outside(self) -> OutwardParts | None:
         """What calls to other SIP networks need, where they are allowed."""
-        sip = self._config.sip
-        if not sip.outbound:
+        if not self._config.sip.outbound:
             return None
-        guard = SendGuard(self.names, sip.outbound_allowed)
-        self.servers = SipLocator(
-            DnsRecords(self._config.dns.endpoints),
+        self.servers, parts = open_outside(
+            self._config,
+            self.names,
+            self._transports,
+            lambda: self.served_at.domains[0] if self.served_at.proven else None,
             clock=self._clock,
             entropy=self._entropy,
-            families=lambda: families_of(self.names.addresses),
-            may_send=guard.may_send,
         )
         self._stack.push_async_callback(self.servers.close)
-        return OutwardParts(
-            flow_to=self._transports.flow_to,
-            may_send=guard.may_send,
-            domain=lambda: self.served_at.domains[0] if self.served_at.proven else None,
-            accounts=frozenset(sip.outbound_accounts),
-        )
+        return parts
 
     async def _open_directory(self, loaded: Loaded) -> None:
         for account, number in loaded.verified:
