@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dht.messages import CLIENT, Part, Pong
+from dht.messages import CLIENT, Nodes, Part, Pong
 from dht.overlay_id import OverlayId
 from dht.scope import is_local, is_preferable
 from dht.table import Contact, SecureTable
@@ -68,6 +68,8 @@ class Acquaintances:
             contact.keep_cookie(met.part.observed.cookie, now=now)
         if isinstance(met.part.answer, Pong):
             self._learn(contact, met.part.answer, met)
+        elif isinstance(met.part.answer, Nodes) and met.part.answer.seal_key:
+            contact.seal_key = met.part.answer.seal_key
         if is_client(contact):
             self.retire(contact)
         elif self._table.add_contact(contact):

@@ -131,10 +131,15 @@ def in_parts(answer: Answer, observed: Observed, *, room: int, most: int) -> lis
     What does not fit is left out: contacts first, farthest first, then the newest records.
     """
     if isinstance(answer, Nodes):
-        contacts = list(answer.contacts)
-        while len(messages.encode_part(Part(0, 1, observed, Nodes(tuple(contacts))))) > room:
-            contacts.pop()
-        return [messages.encode_part(Part(0, 1, observed, Nodes(tuple(contacts))))]
+        contacts, key = list(answer.contacts), answer.seal_key
+        while True:
+            body = messages.encode_part(Part(0, 1, observed, Nodes(tuple(contacts), key)))
+            if len(body) <= room:
+                return [body]
+            if contacts:
+                contacts.pop()
+            else:
+                key = None
     if not isinstance(answer, Records):
         return [messages.encode_part(Part(0, 1, observed, answer))]
     empty = len(messages.encode_part(Part(0, 1, observed, Records((), ()))))

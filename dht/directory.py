@@ -56,6 +56,7 @@ class Directory:
     publishes alive. `derive` and `offload` are where Argon2id runs; the default is a thread each.
     `send_apart` sends from another port of this machine: with it, peers are asked whether they
     reach this node, and are told; without it the node serves everybody and asks nobody.
+    `sealed` has strangers asked for records under seal only, at the price of a round trip.
     `asn_of` is where a map tells autonomous systems apart (`asn_map.AsnMap.asn_of`).
 
     Raises:
@@ -75,6 +76,7 @@ class Directory:
         cache: Path | None = None,
         send_apart: Callable[[bytes, Endpoint], None] | None = None,
         asn_of: AsnOf | None = None,
+        sealed: bool = True,
         derive: Derive | None = None,
         offload: Offload | None = None,
     ) -> None:
@@ -122,7 +124,7 @@ class Directory:
             entropy=entropy,
             tasks=self._tasks,
         )
-        self._finder = self._make_finder()
+        self._finder = self._make_finder(entropy, sealed)
         self._publishing = self._make_publishing()
         self._hand_over = HandOver(
             own=key.id,
@@ -133,7 +135,7 @@ class Directory:
         )
         self._maintenance = self._make_maintenance(entropy)
 
-    def _make_finder(self) -> Finder:
+    def _make_finder(self, entropy: Entropy, sealed: bool) -> Finder:
         return Finder(
             overlay=self._overlay,
             table=self._table,
@@ -143,6 +145,8 @@ class Directory:
             own_endpoints=self._own_endpoints,
             clock=self._clock,
             repair=self._repair,
+            entropy=entropy,
+            sealed=sealed,
             asn_of=self._asn_of,
         )
 

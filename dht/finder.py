@@ -9,10 +9,11 @@ from typing import TypeAlias
 import structlog
 
 from dht.acceptance import RecordValidator
+from dht.asking import Arrival, Asking, Inbox
 from dht.lookup import Ask, Lookup, Outcome, Seed
-from dht.messages import WANTS_IPV4, WANTS_IPV6, ContactEntry, FindNode, Get, Nodes, Records
+from dht.messages import ContactEntry, Nodes, Records
 from dht.number_claims import ClaimVerifier
-from dht.overlay import SENDS, Overlay, Reply
+from dht.overlay import Overlay
 from dht.overlay_id import OverlayId
 from dht.record import Kind, Record, RecordError, positions
 from dht.region import LEAST_SAMPLE, RegionEstimator
@@ -20,7 +21,7 @@ from dht.scope import may_try
 from dht.store import MAX_SLOTS, RecordStore, merge
 from dht.table import FIRST_PATIENCE_S, LEAST_PATIENCE_S, AsnOf, SecureTable
 from federation.model.address import Endpoint
-from federation.model.clocks import Clock, Monotonic
+from federation.model.clocks import Clock, Entropy, Monotonic
 from federation.model.identity import AccountId
 from federation.model.number import Number
 
@@ -122,8 +123,13 @@ class Finder:
         own_endpoints: Callable[[], Iterable[Endpoint]],
         clock: Clock,
         repair: Callable[[Record, ContactEntry], None],
+        entropy: Entropy,
+        sealed: bool = True,
         asn_of: AsnOf | None = None,
     ) -> None:
+        self._asking = Asking(
+            overlay=overlay, own_endpoints=own_endpoints, entropy=entropy, sealed=sealed
+        )
         self._asn_of = asn_of
         self.estimator = RegionEstimator()
         self.results: Counter[str] = Counter()
@@ -286,18 +292,18 @@ class Finder:
             asn_of=self._asn_of,
         )
         self._table.looked_up(position, now=now)
-        inbox: asyncio.Queue[tuple[Ask, Reply | None]] = asyncio.Queue()
-        self._send(lookup, lookup.start(now=now), inbox)
+        inbox: Inbox = asyncio.Queue()
+        self._asking.send(lookup, lookup.start(now=now), inbox)
         while lookup.outcome is None:
             wait = max(0.0, lookup.next_timer() - self._clock.monotonic())
             try:
                 async with asyncio.timeout(wait):
-                    ask, reply = await inbox.get()
+                    arrival = await inbox.get()
             except TimeoutError:
                 asks = lookup.handle_timer(now=self._clock.monotonic())
             else:
-                asks = self._take(lookup, key, ask, reply, notes)
-            self._send(lookup, asks, inbox)
+                asks = self._take(lookup, key, arrival, notes)
+            self._asking.send(lookup, asks, inbox)
         if lookup.outcome.conclusive and not lookup.outcome.agreed:
             self.estimator.observe(lookup.outcome.distances)
         return lookup.outcome
@@ -316,43 +322,15 @@ class Finder:
         usual = known[int(0.95 * (len(known) - 1))] + LEAST_PATIENCE_S
         return min(max(usual, LEAST_STRANGER_S), FIRST_PATIENCE_S)
 
-    def _send(
-        self, lookup: Lookup, asks: list[Ask], inbox: asyncio.Queue[tuple[Ask, Reply | None]]
-    ) -> None:
-        want = 0
-        for endpoint in self._own_endpoints():
-            want |= WANTS_IPV6 if endpoint.is_ipv6 else WANTS_IPV4
-        want = want or WANTS_IPV4 | WANTS_IPV6
-        for ask in asks:
-            request: Get | FindNode
-            if ask.radius is not None:
-                request = FindNode(lookup.target, ask.radius.to_bytes(32, "big"), want)
-            elif lookup.wants_records:
-                request = Get(lookup.target, want=want)
-            else:
-                request = FindNode(lookup.target, want=want)
-            future = asyncio.ensure_future(
-                self._overlay.ask(
-                    ask.endpoint,
-                    request,
-                    recipient=ask.id,
-                    patience=ask.patience,
-                    sends=1 if ask.is_spare else SENDS,
-                )
-            )
-            future.add_done_callback(
-                lambda done, ask=ask: inbox.put_nowait((ask, _result(done)))  # type: ignore[misc]
-            )
-
     def _take(
         self,
         lookup: Lookup,
         key: bytes | None,
-        ask: Ask,
-        reply: Reply | None,
+        arrival: Arrival,
         notes: "_Notes | None",
     ) -> list[Ask]:
         now = self._clock.monotonic()
+        ask, reply, is_first = arrival
         envelopes: tuple[bytes, ...] = ()
         match None if reply is None else reply.answer:
             case Nodes(contacts):
@@ -366,6 +344,8 @@ class Finder:
         records = self._valid(envelopes, key)
         own = tuple(self._own_endpoints())
         named = [entry for entry in contacts if may_try(entry.endpoint, own)]
+        if is_first:
+            return lookup.named(ask.id, contacts=named, now=now)
         if notes is not None:
             notes.add(ask, now, (len(named), len(records), len(envelopes) - len(records)))
         if ask.radius is not None:
@@ -399,7 +379,3 @@ class _Notes:
         at = now - self.started
         numbers = counts or (0, 0, 0)
         self.steps.append(Step(self.region, at, ask.id, ask.endpoint, answered, *numbers))
-
-
-def _result(done: asyncio.Future[Reply | None]) -> Reply | None:
-    return None if done.cancelled() else done.result()

@@ -180,6 +180,31 @@ class Lookup:
             self._admit(entry, peer, path=peer.path, patience=self._patience)
         return self._advance(now)
 
+    def named(
+        self, id_: OverlayId, *, contacts: Iterable[ContactEntry], now: Monotonic
+    ) -> list[Ask]:
+        """A node named contacts at first; what it holds is asked of it now, under seal."""
+        peer = self._peers.get(id_)
+        if peer is None or self.outcome is not None or peer.state not in (ASKED, LATE):
+            return []
+        if peer.state == ASKED:
+            peer.late_at = Monotonic(now + peer.patience)
+        for entry in tuple(contacts)[:MAX_CONTACTS]:
+            self._admit(entry, peer, path=peer.path, patience=self._patience)
+        return self._advance(now)
+
+    def near_target(self, random: bytes) -> bytes | None:
+        """A place about as far from the target as the region is wide; None without regions."""
+        if not self._radius:
+            return None
+        offset = int.from_bytes(random, "big") % self._radius
+        return (self._target ^ offset).to_bytes(32, "big")
+
+    def may_hold(self, id_: OverlayId) -> bool:
+        """Whether a node is near enough to the target to be asked for records."""
+        reach = REACH * self._radius
+        return not reach or id_.number ^ self._target <= reach
+
     def sampled(
         self, id_: OverlayId, *, contacts: Iterable[ContactEntry], now: Monotonic
     ) -> list[Ask]:

@@ -147,10 +147,13 @@ class Nodes:
 
     METHOD: ClassVar[int] = 2
     contacts: tuple[ContactEntry, ...]
+    seal_key: bytes | None = None
+    "As in a pong, so that who was asked in the clear can be asked under seal next."
 
     def rest(self) -> list[Value]:
         """The fields after those that every answer has."""
-        return [[_contact_fields(contact) for contact in self.contacts]]
+        contacts: list[Value] = [_contact_fields(contact) for contact in self.contacts]
+        return [contacts] if self.seal_key is None else [contacts, self.seal_key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +278,9 @@ def _parse_answer(method: Value, rest: list[Value]) -> Answer:
                 read_int(rest[3], 0, MAX_TIME_MS),
             )
         case Nodes.METHOD, _:
-            return Nodes(_parse_contacts(rest[0]))
+            key = rest[1] if len(rest) > 1 else None
+            seal_key = None if key is None else read_bytes(key, SEAL_KEY_BYTES)
+            return Nodes(_parse_contacts(rest[0]), seal_key)
         case Records.METHOD, n if n >= 2:
             envelopes = read_array(rest[0], 0, MAX_RECORDS)
             return Records(

@@ -26,7 +26,7 @@ from dht.frame import (
     FrameType,
     padding_for,
 )
-from dht.messages import CLIENT, Answer, Get, Ping, Request, Store
+from dht.messages import CLIENT, Answer, FindNode, Get, Ping, Request, Store
 from dht.overlay_id import OverlayId, OverlayIdCache, PuzzleError
 from dht.pending import Pending, PendingTable, Repeat
 from dht.scope import is_preferable
@@ -164,9 +164,17 @@ class Overlay:
         self._transmit(pending, cookie)
         return future
 
-    def ping(self, endpoint: Endpoint, *, sends: int = SENDS) -> Awaitable[Reply | None]:
-        """Ask whoever is at an address who it is."""
-        return self.ask(endpoint, self._ping_to(endpoint), sends=sends)
+    def ping(
+        self,
+        endpoint: Endpoint,
+        *,
+        recipient: OverlayId | None = None,
+        patience: float | None = None,
+        sends: int = SENDS,
+    ) -> Awaitable[Reply | None]:
+        """Ask whoever is at an address who it is, or a certain node."""
+        request = self._ping_to(endpoint)
+        return self.ask(endpoint, request, recipient=recipient, patience=patience, sends=sends)
 
     def check(self, contact: Contact, *, token: bytes = b"") -> Awaitable[Reply | None]:
         """Ask a known node whether it is still there; with a token, to be pinged back too."""
@@ -350,7 +358,7 @@ class Overlay:
         request = pending.request
         contact = None if pending.recipient is None else self.known(pending.recipient)
         pending.cookie, pending.seal = cookie, None
-        if isinstance(request, Get | Store) and contact is not None and contact.seal_key:
+        if _is_private(request) and contact is not None and contact.seal_key:
             try:
                 pending.seal = RequestSeal(contact.seal_key, entropy=self._entropy)
             except FrameError:
@@ -428,3 +436,10 @@ class Overlay:
         """A place in the table is free: who waits for it is asked whether it lives."""
         if waiting is not None:
             self.greet(waiting.endpoint)
+
+
+def _is_private(request: Request) -> bool:
+    """Whether a body names something that is looked up or published."""
+    return isinstance(request, Get | Store) or (
+        isinstance(request, FindNode) and request.radius is not None
+    )

@@ -23,7 +23,17 @@ from dht.frame import (
     FrameError,
     FrameType,
 )
-from dht.messages import Answer, FindNode, Get, Observed, Ping, Pong, Request, Store
+from dht.messages import (
+    Answer,
+    FindNode,
+    Get,
+    Nodes,
+    Observed,
+    Ping,
+    Pong,
+    Request,
+    Store,
+)
 from dht.overlay_id import OverlayId, OverlayIdCache, PuzzleError
 from dht.sealing import ANSWER_OVERHEAD, SealingKey, SealKeys, seal_answer
 from dht.tasks import Tasks
@@ -185,7 +195,10 @@ class RequestDesk:
             case Store():
                 self._challenge(frame, source, self._clock.monotonic())
             case _:
-                self._answer(asker, self._server.look_up(request, source))
+                answer = self._server.look_up(request, source)
+                if isinstance(answer, Nodes):
+                    answer = replace(answer, seal_key=self.seal_key)
+                self._answer(asker, answer)
         if asker.proven:
             self._on_proven(frame.sender, frame.nonce, source)
 

@@ -11,6 +11,7 @@ from tests.simulation.world import Citizen
 from tests.support.dht_network import SeededEntropy, check_inline, derive_quickly
 from tests.support.virtual_loop import LoopClock
 
+PINGS_PER_S = 50.0
 WARM_LOOKUPS = 4
 "Lookups of random places before anything is measured, as a node does at its start."
 
@@ -44,7 +45,17 @@ def with_table(town: Town, citizen: Citizen, *, seed: int) -> Directory:
 
 
 async def warm(town: Town, directory: Directory, *, seed: int) -> None:
-    """The lookups of a node's first minutes: its estimate of the network's size comes of them."""
+    """A node's first minutes: it pings its contacts, and looks random places up.
+
+    Of the pings it has their seal keys, of the lookups its estimate of the network's size.
+    """
+    for contact in directory._table:
+        directory._tasks.spawn(_pinged(directory, contact))
+        await asyncio.sleep(1 / PINGS_PER_S)
     entropy = SeededEntropy(seed)
     for _ in range(WARM_LOOKUPS):
         await directory._finder.nearest(type(directory.own_id)(entropy.token(32)))
+
+
+async def _pinged(directory: Directory, contact: Contact) -> None:
+    await directory._overlay.check(contact)
