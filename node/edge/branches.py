@@ -13,6 +13,7 @@ from federation.model.identity import NodeId
 from federation.ports import Failure
 from media_relay.errors import RelayError
 from node.edge.hub import TRANSACTION_LIFE, Hub, MeshClient
+from node.sip.congestion import UDP_LIMIT
 from node.sip.effects import ClientKey
 from node.sip.errors import SipParseError
 from node.sip.flow import Flow
@@ -77,25 +78,54 @@ class PhoneBranch:
     owner: BranchOwner
     request: Request
     flow: Flow
+    contact: str = ""
+    "The device's URI: what says whether it can be connected to."
     key: ClientKey | None = None
     gave_up: bool = False
     "An INVITE that no final response came to in time."
+    spare: Flow | None = None
+    "The device's own flow, for when it refuses the connection that a large request needs."
 
     def start(self) -> None:
         """Send the request in a client transaction of its own."""
         if self.flow.reliable:
             self.request.ensure_content_length()
+        elif self.request.size > UDP_LIMIT:
+            self._start_large()
+            return
+        self._transmit()
+
+    def _start_large(self) -> None:
+        """Send it over TCP if the device can be connected to (RFC 3261 18.1.1)."""
+        hub = self.hub
+        try:
+            flow = hub.large.flow_for(self.request, self.flow, self.contact, now=hub.now())
+        except SipParseError as error:
+            self.owner.on_failure(self.id, error.status, error.reason)
+            return
+        if flow != self.flow:
+            self.spare = self.flow
+            self._change_to(flow)
+        self._transmit()
+
+    def _change_to(self, flow: Flow) -> None:
+        self.flow = flow
+        self.hub.forwarder.change_via(self.request, flow)
+
+    def _transmit(self) -> None:
         self.key, effects = self.hub.layer.request(self.request, self.flow, now=self.hub.now())
         self.clients.add(self.key, self)
         self.hub.carry_out(effects)
 
     def cancel(self) -> None:
         """Send CANCEL now, or as soon as a 1xx allows it (RFC 3261 9.1)."""
+        self.spare = None
         if self.key is not None:
             self.hub.carry_out(self.hub.layer.cancel(self.key, now=self.hub.now()))
 
     def on_response(self, response: Response) -> None:
         """The transaction layer has a response."""
+        self.spare = None
         self.owner.on_response(self.id, response, (), "")
 
     def on_timeout(self) -> None:
@@ -105,6 +135,11 @@ class PhoneBranch:
 
     def on_failure(self) -> None:
         """The request could not be sent."""
+        if self.spare is not None:
+            self._change_to(self.spare)
+            self.spare = None
+            self._transmit()
+            return
         self.owner.on_failure(self.id, 480, "Device not reachable")
 
 

@@ -73,7 +73,9 @@ class BranchMaker:
                 media.phone(flow.local.host, flow.remote.host, branch=branch_id)
                 copy.body = self.offer(media, request, branch_id, copy.body).body
         self.hub.forwarder.push_via(copy, side, self.hub.forwarder.loop_mark(request))
-        return PhoneBranch(branch_id, self.hub, self.clients, context, copy, binding.flow)
+        return PhoneBranch(
+            branch_id, self.hub, self.clients, context, copy, binding.flow, binding.uri
+        )
 
     def node(
         self,

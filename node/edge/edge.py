@@ -216,6 +216,7 @@ class Edge:
     def flow_closed(self, flow: Flow) -> None:
         """A connection ended, or could not be made."""
         self._registrations.flow_closed(flow)
+        self._hub.large.refused(flow, now=self._hub.now())
         self._carry_out(self._hub.layer.flow_failed(flow, now=self._hub.now()))
 
     # For people

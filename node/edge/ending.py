@@ -116,7 +116,7 @@ class Endings:
         request = self._compose("ACK", dialog, phone, to_caller=to_caller, number=number)
         if request is not None:
             self.hub.forwarder.push_via(request, phone)
-            self.hub.send_stateless(request, phone.flow)
+            self.hub.send_stateless(request, phone)
 
     def _bye(self, dialog: Dialog, phone: PhoneSide, *, to_caller: bool, reason: str) -> None:
         number = (dialog.callee_cseq if to_caller else dialog.caller_cseq) + 1

@@ -128,6 +128,12 @@ class Forwarder:
         share, rest = divmod(breadth, count)
         return [share + (index < rest) for index in range(count)]
 
+    def change_via(self, request: Request, flow: Flow) -> None:
+        """Name another transport in our Via, with a branch of its own (18.1.1)."""
+        _, dot, mark = (request.top_via.branch or "").partition(".")
+        side = PhoneSide(flow, "", "")
+        request.replace_first_value("Via", self.via(side, self.new_branch() + dot + mark))
+
     def via(self, receiver: Side, branch: str) -> str:
         """Our Via value towards one side."""
         match receiver:

@@ -15,10 +15,12 @@ from federation.model.identity import NodeId
 from federation.ports import ClientOwner, ServerTransaction
 from media_relay.session import RelaySession
 from node.edge.alarms import Alarm, Alarms
-from node.edge.dialog import Dialog, DialogSet, DialogTable, PlainSide
+from node.edge.dialog import Dialog, DialogSet, DialogTable, PhoneSide, PlainSide
 from node.edge.forward import Forwarder
+from node.edge.large import LargeRequests
 from node.names import OwnNames
 from node.sip.effects import Effect
+from node.sip.errors import SipParseError
 from node.sip.flow import Flow
 from node.sip.message import Request, Response
 from node.sip.transaction import TransactionLayer
@@ -125,6 +127,7 @@ class Hub:
     "The flow over which a party of another SIP network takes requests inside its dialog."
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     alarms: Alarms = field(init=False)
+    large: LargeRequests = field(default_factory=LargeRequests)
     log: Any = field(default_factory=lambda: structlog.get_logger("edge"))
 
     def __post_init__(self) -> None:
@@ -158,8 +161,19 @@ class Hub:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.log.error("task_failed", task=task.get_name(), error=repr(error))
 
-    def send_stateless(self, request: Request, flow: Flow) -> None:
-        """Send a request without a transaction: the ACK to a 2xx."""
+    def send_stateless(self, request: Request, phone: PhoneSide) -> None:
+        """Send a request without a transaction: the ACK to a 2xx.
+
+        Should a connection that a large one needs be refused, the next repetition of the 2xx has
+        its ACK go over UDP. What nothing carries is dropped; the missing ACK ends the dialog.
+        """
+        try:
+            flow = self.large.flow_for(request, phone.flow, phone.contact, now=self.now())
+        except SipParseError as error:
+            self.log.warning("ack_dropped", reason=error.reason, limit_by="ack")
+            return
+        if flow != phone.flow:
+            self.forwarder.change_via(request, flow)
         if flow.reliable:
             request.ensure_content_length()
         self.wires.send(request.encode(), flow)

@@ -162,7 +162,13 @@ class InDialog:
                 phone.flow = flow
                 self.hub.forwarder.push_via(copy, phone)
                 return PhoneBranch(
-                    context.new_branch_id(), self.hub, self.clients, context, copy, flow
+                    context.new_branch_id(),
+                    self.hub,
+                    self.clients,
+                    context,
+                    copy,
+                    flow,
+                    phone.contact,
                 )
             case NodeSide(node=node, hints=hints) as side:
                 self.hub.forwarder.push_via(copy, side)
@@ -254,7 +260,7 @@ class InDialog:
             case PhoneSide() as phone:
                 phone.flow = self.flow_to(phone)
                 self.hub.forwarder.push_via(copy, phone)
-                self.hub.send_stateless(copy, phone.flow)
+                self.hub.send_stateless(copy, phone)
             case NodeSide(node=node, hints=hints) as side:
                 self.hub.forwarder.push_via(copy, side)
                 txn = self.hub.entropy.token(TXN_BYTES)

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from federation.model.address import AddressError, Endpoint, parse_ip
 from federation.model.clocks import UnixTime
-from node.sip.flow import DEFAULT_PORT, Flow
+from node.sip.flow import DEFAULT_PORT, DEFAULT_TLS_PORT, Flow
 from node.sip.uri import Uri
 
 
@@ -44,18 +44,8 @@ class Binding:
 
     @property
     def direct(self) -> Endpoint | None:
-        """Where a new connection could be opened, if the Contact names the source's own address.
-
-        A device behind a NAT names an address that it was not seen from; it can only connect.
-        """
-        target = self.target
-        try:
-            host = str(parse_ip(target.host))
-        except AddressError:
-            return None
-        if host != self.flow.remote.host:
-            return None
-        return Endpoint(host, target.port or DEFAULT_PORT)
+        """Where a new connection could be opened, see `direct_to`."""
+        return direct_to(self.target, self.flow)
 
     def is_current(self, *, now: UnixTime) -> bool:
         """Whether it has not expired."""
@@ -77,6 +67,21 @@ class BindingRemoved:
 
 
 BindingChange = BindingStored | BindingRemoved
+
+
+def direct_to(target: Uri, flow: Flow) -> Endpoint | None:
+    """Where a new connection could be opened, if the Contact names the source's own address.
+
+    A device behind a NAT names an address that it was not seen from; it can only connect.
+    """
+    try:
+        host = str(parse_ip(target.host))
+    except AddressError:
+        return None
+    if host != flow.remote.host:
+        return None
+    is_tls = target.scheme == "sips" or (target.param("transport") or "").lower() == "tls"
+    return Endpoint(host, target.port or (DEFAULT_TLS_PORT if is_tls else DEFAULT_PORT))
 
 
 @lru_cache(maxsize=8192)

@@ -105,6 +105,14 @@ class Message(TypedHeaders):
         text = "\r\n".join([self._start, *[line.text for line in self._lines], "", ""])
         return text.encode("utf-8", "surrogateescape") + self._body
 
+    @property
+    def size(self) -> int:
+        """How many bytes `encode` makes, without making them where all is ASCII."""
+        text = "".join(self._lines)
+        if not (text.isascii() and self._start.isascii()):
+            return len(self.encode())
+        return len(text) + len(self._start) + 2 * len(self._lines) + 4 + len(self._body)
+
     def ensure_content_length(self) -> None:
         """Add Content-Length if it is missing, as streams need (RFC 3261 18.3)."""
         if "content-length" not in self._first:

@@ -48,7 +48,7 @@ class TransactionTables:
     def on_flow(self, flow: Flow) -> list[Transaction]:
         """Own requests sent on this flow, and on streams the requests that came over it."""
         peers = self._by_remote.get((flow.transport, flow.remote), ())
-        return [txn for txn in peers if txn.flow.id in (flow.id, 0)]
+        return [txn for txn in peers if txn.flow.id in (flow.id, 0) and txn.flow.name == flow.name]
 
     def start(self, txn: ServerTransaction | ClientTransaction, now: Monotonic, emit: Emit) -> None:
         """Enter a new transaction; a client sends its request."""

@@ -71,6 +71,12 @@ class Phone:
         self.acks: list[Request] = []
         self.strays: list[Response] = []
         self.wrote: list[bytes] = []
+        self.came_over: list[str] = []
+        "The transport of each message that came."
+        self.takes_tcp = False
+        "Whether connections can be made to where it is registered over UDP."
+        self.refuses_after = 0.0
+        "Seconds until such a connection is refused."
         self.dead = False
         self.answers_byes = True
         self.acknowledges = False

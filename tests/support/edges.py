@@ -162,7 +162,11 @@ class EdgeNode:
     def send(self, data: bytes, flow: Flow) -> None:
         """Put a message on its way to a phone."""
         phone = self.phones.get(flow.remote)
-        if phone is not None:
+        if phone is not None and flow.transport == "TCP" and flow.id == 0 and not phone.takes_tcp:
+            later = asyncio.get_running_loop().call_later
+            later(phone.refuses_after, lambda: self.edge.flow_closed(flow))
+        elif phone is not None:
+            phone.came_over.append(flow.transport)
             self._world.carry(flow, lambda: phone.receive(data))
 
     @property

@@ -378,6 +378,8 @@ def test_what_expired_while_the_node_was_down_is_not_restored() -> None:
     [
         ("<sip:alice@192.0.2.10:5070;transport=tcp>", Endpoint("192.0.2.10", 5070)),
         ("<sip:alice@192.0.2.10;transport=tcp>", Endpoint("192.0.2.10", 5060)),
+        ("<sip:alice@192.0.2.10;transport=tls>", Endpoint("192.0.2.10", 5061)),
+        ("<sips:alice@192.0.2.10>", Endpoint("192.0.2.10", 5061)),
         ("<sip:alice@10.0.0.5:5060;transport=tcp>", None),
         ("<sip:alice@phone.invalid;transport=tcp>", None),
     ],

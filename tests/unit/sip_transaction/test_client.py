@@ -46,6 +46,19 @@ def answer(
     return layer.receive_data(message.encode(), flow, now=time.now)
 
 
+def test_one_of_two_tls_names_failing_leaves_the_other() -> None:
+    """What no certificate could be had for is one name at an address, not the address."""
+    layer, time = a_layer(), VirtualTime()
+    one, other = (
+        Flow("TLS", UDP.local, UDP.remote, name=name) for name in ("one.test", "other.test")
+    )
+    lost = start(layer, request("OPTIONS", branch="z9hG4bK-one"), time, one)
+    start(layer, request("OPTIONS", branch="z9hG4bK-other"), time, other)
+    assert layer.flow_failed(one, now=time.now) == [ClientFailed(lost), TransactionEnded(lost)]
+    assert layer.flow_failed(one, now=time.now) == []
+    assert layer.usage.requests == 1
+
+
 def statuses(effects: list[Effect]) -> list[int]:
     return [effect.response.status for effect in only(effects, ResponseArrived)]
 
