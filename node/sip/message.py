@@ -108,7 +108,7 @@ class Message(TypedHeaders):
     @property
     def size(self) -> int:
         """How many bytes `encode` makes, without making them where all is ASCII."""
-        text = "".join(self._lines)
+        text = "".join([line.text for line in self._lines])
         if not (text.isascii() and self._start.isascii()):
             return len(self.encode())
         return len(text) + len(self._start) + 2 * len(self._lines) + 4 + len(self._body)
