@@ -245,6 +245,7 @@ class Node(Desks):
             cache=self._state.peer_cache,
             send_apart=self._second_port.send,
             asn_of=None if asn_map is None else asn_map.asn_of,
+            sealed=config.dht.sealed,
         )
         self.mesh.on_dht = self.directory.datagram_received
         self._receiver = _Receiver()

@@ -149,6 +149,8 @@ class DhtConfig(_Section, frozen=True, kw_only=True):
 
     asn_map: str | None = None
     "File that tells autonomous systems by address, so that one provider counts as one."
+    sealed: bool = True
+    "Ask strangers for records under seal only; off saves a round trip and shows what is asked."
 
 
 class LogConfig(_Section, frozen=True, kw_only=True):
