@@ -188,7 +188,7 @@ class Lookup:
         if peer is None or self.outcome is not None or peer.state not in (ASKED, LATE):
             return []
         if peer.state == ASKED:
-            peer.late_at = Monotonic(now + peer.patience)
+            peer.late_at = Monotonic(now + min(peer.patience, FURTHER_AFTER_S))
         for entry in tuple(contacts)[:MAX_CONTACTS]:
             self._admit(entry, peer, path=peer.path, patience=self._patience)
         return self._advance(now)

@@ -28,6 +28,8 @@ CHECK_AFTER_S = 60.0
 "A contact that was not heard for this long is asked whether it lives."
 CHECK_EVERY_S = 10.0
 "At most one such question in this time, however many contacts there are."
+CHECK_SOONER_S = 2.0
+"The same while somebody who is known is silent: more may be gone."
 SUSPECT_EVERY_S = 5.0
 "A contact that did not answer is asked again after this."
 REFRESH_EVERY_S = 3_600.0
@@ -128,7 +130,8 @@ class Maintenance:
             for contact in self._table
             if contact.misses and now - self._asked.get(contact.id, 0.0) >= SUSPECT_EVERY_S
         ]
-        if quiet and self._is_due("check", CHECK_EVERY_S):
+        is_uneasy = any(contact.misses for contact in self._table)
+        if quiet and self._is_due("check", CHECK_SOONER_S if is_uneasy else CHECK_EVERY_S):
             suspects.append(min(quiet, key=lambda contact: contact.last_heard))
         for contact in suspects[:4]:
             self._asked[contact.id] = now
