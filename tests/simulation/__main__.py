@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import structlog
@@ -26,6 +27,8 @@ from tests.simulation.whole_run import run_whole
 from tests.simulation.world import MIX, Kind
 
 Result = dict[str, object]
+ONE_CASE = ("NODES", "LOOKUPS", "HOSTILE", "SEED")
+SETTINGS = {*ONE_CASE, "KIND", "LAYER", "CASES", "FRESH", "JOBS", "RUN_SEED"}
 
 
 def run(case: Case) -> Result:
@@ -79,12 +82,20 @@ def everything(env: dict[str, str]) -> int:
     return 0
 
 
+def settings(arguments: list[str], environment: Mapping[str, str]) -> dict[str, str] | None:
+    """The environment, and NAME=VALUE arguments as `make` takes them; None if one is neither."""
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    if len(given) < len(arguments) or not set(given) <= SETTINGS:
+        return None
+    return {**environment, **given}
+
+
 def main() -> int:
-    if len(sys.argv) > 1:  # all settings come from the environment
+    env = settings(sys.argv[1:], os.environ)
+    if env is None:
         print(__doc__)
         return 0 if sys.argv[1:] in (["-h"], ["--help"]) else 2
-    env = dict(os.environ)
-    single = any(env.get(name) for name in ("NODES", "LOOKUPS", "HOSTILE", "SEED"))
+    single = any(env.get(name) for name in ONE_CASE)
     return one(env) if single else everything(env)
 
 

@@ -10,7 +10,7 @@ from dht.frame import FrameType
 from dht.record import Record
 from federation.model.address import Endpoint
 from tests.simulation import report
-from tests.simulation.__main__ import main, one
+from tests.simulation.__main__ import main, one, settings
 from tests.simulation.cases import LIARS, Case, full_run
 from tests.simulation.core_run import run_core
 from tests.simulation.figures import percentile, verdict_on
@@ -82,8 +82,14 @@ def test_one_case_ends_with_a_line_of_json(capsys: pytest.CaptureFixture[str]) -
     assert figures["seed"] == 1
 
 
-@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("whole", 2)])
-def test_settings_come_from_the_environment_only(
+def test_settings_are_variables_or_arguments() -> None:
+    assert settings(["NODES=10"], {"SEED": "2"}) == {"NODES": "10", "SEED": "2"}
+    assert settings([], {"SEED": "2"}) == {"SEED": "2"}
+    assert settings(["NODE=10"], {}) is None
+
+
+@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("whole", 2), ("NODE=1", 2)])
+def test_what_is_no_setting_is_explained(
     argument: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["simulation", argument])
