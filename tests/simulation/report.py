@@ -39,9 +39,8 @@ def goal_lines(cases: list[Case], results: dict[str, Result]) -> list[str]:
         for goal in case.goals if result is not None else ():
             name, relation, bound = goal
             verdict = "met" if meets(result, goal) else "**missed**"
-            lines.append(
-                f"| {case.name} | {name} | {relation} {bound:g} | {result[name]} | {verdict} |"
-            )
+            got = result.get(name, "not measured")
+            lines.append(f"| {case.name} | {name} | {relation} {bound:g} | {got} | {verdict} |")
     return lines
 
 

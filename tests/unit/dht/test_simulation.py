@@ -177,3 +177,12 @@ def test_each_case_has_a_name_of_its_own_and_stock_has_the_same_load() -> None:
         if case.layer == "stock":
             ours = cases[name.removeprefix("stock-")]
             assert (case.hostile, case.mix, case.gone) == (ours.hostile, ours.mix, ours.gone)
+
+
+def test_a_figure_that_is_not_there_misses_its_goal() -> None:
+    (case,) = (case for case in full_run() if case.name == "whole-idle")
+    lines = report.goal_lines([case], {"whole-idle": {"idle_bytes_s": 170.0}})
+    assert lines[2:] == [
+        "| whole-idle | idle_bytes_s | <= 200 | 170.0 | met |",
+        "| whole-idle | route_bytes_s | <= 5 | not measured | **missed** |",
+    ]
