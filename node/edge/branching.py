@@ -12,7 +12,7 @@ from node.edge.dialog import DialogSet, NodeSide, PhoneSide, PlainSide, ServiceS
 from node.edge.hub import Hub
 from node.edge.identity import Caller
 from node.edge.media import CallMedia, Carried, MediaError, Role
-from node.edge.replies import is_sdp
+from node.edge.replies import from_line, is_sdp
 from node.edge.vouching import Voucher
 from node.routing import Located
 from node.sip.binding import Binding
@@ -50,10 +50,8 @@ class BranchMaker:
         request, branch_id = context.request, context.new_branch_id()
         side = PhoneSide(binding.flow, binding.aor, binding.server, binding.uri)
         shown = caller.shown_from(binding.server)
-        copy = self.hub.forwarder.onward(request, drop_identity=True)
+        copy = self.hub.forwarder.onward(request, from_line(shown, request.from_.tag))
         copy.uri = binding.target
-        tag = request.from_.tag
-        copy.set("From", f"{shown};tag={tag}" if tag else shown)
         asserted = caller.asserted_identity(binding.server)
         if asserted is not None:
             copy.append("P-Asserted-Identity", asserted)
@@ -130,7 +128,7 @@ class BranchMaker:
         diverted: Diverted | None,
     ) -> MeshRequest:
         request, group = context.request, context.group
-        copy = self.hub.forwarder.onward(request, drop_identity=True)
+        copy = self.hub.forwarder.onward(request)
         copy.uri = located.uri_at(node)
         side = NodeSide(node)
         if diverted is not None:

@@ -10,7 +10,6 @@ from node.edge.branching import BranchMaker
 from node.edge.context import RequestContext
 from node.edge.dialog import DIALOG_METHODS, DialogSet, NodeSide, PhoneSide, PlainSide, Side
 from node.edge.echo import EchoService
-from node.edge.forward import without_tag
 from node.edge.hub import Hub, Upstream
 from node.edge.identity import Caller
 from node.edge.indialog import note_subscription
@@ -110,8 +109,8 @@ class Calls:
                 method=request.method,
                 caller_tag=request.from_.tag or "",
                 caller=sender,
-                from_value=without_tag(request.from_),
-                to_value=without_tag(request.to),
+                from_value=request.from_.without_tag,
+                to_value=request.to.without_tag,
                 created=self.hub.now(),
                 created_at=self.hub.clock.unix(),
             )

@@ -5,12 +5,13 @@ Nothing else is touched: the message goes on byte for byte.
 
 from federation.model.clocks import Entropy
 from federation.model.identity import NodeId
-from node.edge.dialog import NodeSide, PhoneSide, ServiceSide, Side
+from node.edge.dialog import NodeSide, PhoneSide, Side
 from node.edge.token import MESH_SIDE, PHONE_SIDE, RouteTokens
 from node.names import OwnNames
 from node.sip.errors import SipParseError
 from node.sip.flow import Flow
-from node.sip.headers import NameAddr
+from node.sip.headers import NameAddr, Via
+from node.sip.line import Line, ReadLine
 from node.sip.message import Request, Response
 
 MAX_FORWARDS = 70
@@ -58,32 +59,38 @@ class Forwarder:
 
     def routes_before_ours(self, response: Response) -> list[str]:
         """The route set between us and the callee's phone, nearest to us first."""
-        for count, value in enumerate(response.record_routes):
-            if self._tokens.is_ours(value.uri, response.call_id):
-                return response.values("Record-Route")[:count][::-1] if count else []
-        return response.values("Record-Route")[::-1]
+        call_id, before = response.call_id, 0
+        for value in response.record_routes:
+            if self._tokens.is_ours(value.uri, call_id):
+                break
+            before += 1
+        return response.values("Record-Route")[:before][::-1] if before else []
 
-    def onward(self, request: Request, *, drop_identity: bool) -> Request:
-        """A copy for the next hop with Max-Forwards counted down (16.6 steps 1 and 3)."""
-        copy = request.copy()
+    def onward(self, request: Request, *changed: Line) -> Request:
+        """A copy for the next hop with Max-Forwards counted down (16.6 steps 1 and 3).
+
+        What it says of identities nobody vouches for, so it goes no further. `changed` are lines
+        that stand in place of the fields' own.
+        """
         hops = request.max_forwards
-        copy.set("Max-Forwards", str(MAX_FORWARDS if hops is None else hops - 1))
-        if drop_identity:
-            copy.remove_all(UNTRUSTED_IDENTITY)
-        return copy
+        left = MAX_FORWARDS if hops is None else hops - 1
+        lines = {line.key: line for line in changed}
+        lines["max-forwards"] = Line("max-forwards", f"Max-Forwards: {left}")
+        return request.passed_on(lines, UNTRUSTED_IDENTITY)
 
     def record_route(self, request: Request, sender: Side, receiver: Side) -> None:
         """Put us into the dialog's route set, twice where the two sides differ (RFC 5658)."""
         call_id = request.call_id
         inward, outward = self._route_uri(sender, call_id), self._route_uri(receiver, call_id)
         if inward is not None:
-            request.prepend("Record-Route", f"<{inward}>")
+            request.put(Line("record-route", f"Record-Route: <{inward}>"))
         if outward is not None and outward != inward:
-            request.prepend("Record-Route", f"<{outward}>")
+            request.put(Line("record-route", f"Record-Route: <{outward}>"))
 
     def push_via(self, request: Request, receiver: Side, mark: str = "") -> None:
         """Add our Via with a fresh branch, and the `loop_mark` of what came where it could loop."""
-        request.prepend("Via", self.via(receiver, self.new_branch() + mark))
+        via = self.via(receiver, self.new_branch() + mark)
+        request.put(ReadLine("via", f"Via: {via}", (via,)))
 
     def loop_mark(self, request: Request) -> str:
         """What tells a loop from a spiral (16.3 step 4, RFC 5393 4.2).
@@ -132,21 +139,17 @@ class Forwarder:
         """Name another transport in our Via, with a branch of its own (18.1.1)."""
         _, dot, mark = (request.top_via.branch or "").partition(".")
         side = PhoneSide(flow, "", "")
-        request.replace_first_value("Via", self.via(side, self.new_branch() + dot + mark))
+        request.note_top_via(self.via(side, self.new_branch() + dot + mark))
 
-    def via(self, receiver: Side, branch: str) -> str:
+    def via(self, receiver: Side, branch: str) -> Via:
         """Our Via value towards one side."""
-        match receiver:
-            case NodeSide():
-                return f"SIP/2.0/QUIC {self._node.key_name};branch={branch}"
-            case PhoneSide(flow=flow):
-                host = _bracketed(flow.local.host)
-                return (
-                    f"SIP/2.0/{flow.transport} {host}:{self._names.port_of(flow.transport)}"
-                    f";rport;branch={branch}"
-                )
-            case ServiceSide():
-                return f"SIP/2.0/UDP {self._node.key_name};branch={branch}"
+        if isinstance(receiver, PhoneSide):
+            flow = receiver.flow
+            port = self._names.port_of(flow.transport)
+            params = (("rport", None), ("branch", branch))
+            return Via(flow.transport, flow.local.host, port, params)
+        transport = "QUIC" if isinstance(receiver, NodeSide) else "UDP"
+        return Via(transport, self._node.key_name, None, (("branch", branch),))
 
     def new_branch(self) -> str:
         """A branch parameter that no other transaction has."""
@@ -161,23 +164,17 @@ class Forwarder:
 
         The callee was shown another From; here the caller's own comes back.
         """
-        returned = response.returned_to(request)
-        returned.remove_all(UNTRUSTED_IDENTITY)
-        return returned
+        return response.returned_to(request, UNTRUSTED_IDENTITY)
 
     def _route_uri(self, side: Side, call_id: str) -> str | None:
-        match side:
-            case NodeSide():
-                token = self._tokens.issue(MESH_SIDE, call_id)
-                return f"sip:{token}@{self._node.key_name};transport=quic;lr"
-            case PhoneSide(flow=flow):
-                token = self._tokens.issue(PHONE_SIDE, call_id)
-                transport = (
-                    "" if flow.transport == "UDP" else f";transport={flow.transport.lower()}"
-                )
-                return f"sip:{token}@{self.own_uri(flow)}{transport};lr"
-            case ServiceSide():
-                return None
+        if isinstance(side, PhoneSide):
+            token, transport = self._tokens.issue(PHONE_SIDE, call_id), side.flow.transport
+            named = "" if transport == "UDP" else f";transport={transport.lower()}"
+            return f"sip:{token}@{self.own_uri(side.flow)}{named};lr"
+        if isinstance(side, NodeSide):
+            token = self._tokens.issue(MESH_SIDE, call_id)
+            return f"sip:{token}@{self._node.key_name};transport=quic;lr"
+        return None
 
 
 def _bracketed(host: str) -> str:
@@ -188,8 +185,3 @@ def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise SipParseError(400, "Max-Breadth is no number")
     return int(text)
-
-
-def without_tag(value: NameAddr) -> str:
-    """A From or To value without its tag parameter."""
-    return str(value.without_param("tag"))

@@ -29,10 +29,11 @@ from node.edge.dialog import (
 from node.edge.echo import EchoService
 from node.edge.hub import Hub, Upstream
 from node.edge.media import CallMedia, Offered, Role
-from node.edge.replies import is_sdp, note_target
+from node.edge.replies import from_line, is_sdp, note_target
 from node.edge.transfer import make_refer_to_reachable
 from node.sip.binding import Binding
 from node.sip.flow import Flow
+from node.sip.line import Line, written
 from node.sip.message import Request, Response
 from node.sip.registrar import Registrar
 
@@ -143,8 +144,7 @@ class InDialog:
 
     def _branch(self, context: RequestContext, match: Match, legs: Sequence[Leg]) -> Branch:
         request, dialog = context.request, match.dialog
-        copy = self.hub.forwarder.onward(request, drop_identity=True)
-        self._show_other(copy, match)
+        copy = self.hub.forwarder.onward(request, *_shown_other(match))
         if request.method == "REFER" and isinstance(match.sender, PhoneSide):
             make_refer_to_reachable(copy, self.hub.dialogs, self.hub.node)
         out_legs: Legs = ()
@@ -214,15 +214,6 @@ class InDialog:
             media.join(request.body, branch=dialog.branch, tag=tag, final=settles)
         return carried.body, carried.legs
 
-    def _show_other(self, copy: Request, match: Match) -> None:
-        """Name the other party as this side knows it."""
-        group, dialog = match.dialog.group, match.dialog
-        if match.from_caller:
-            if dialog.shown_from != group.from_value:
-                copy.set("From", f"{dialog.shown_from};tag={group.caller_tag}")
-        elif dialog.shown_from != group.from_value:
-            copy.set("To", f"{group.from_value};tag={group.caller_tag}")
-
     def flow_to(self, phone: PhoneSide) -> Flow:
         """The flow a phone is reached over: its own, or that of its newest registration."""
         if isinstance(phone, PlainSide):
@@ -242,8 +233,7 @@ class InDialog:
         if dialog.ack_due is match.from_caller and request.cseq.number == dialog.ack_cseq:
             dialog.ack_due = None
         dialog.offer_in_response = False
-        copy = self.hub.forwarder.onward(request, drop_identity=True)
-        self._show_other(copy, match)
+        copy = self.hub.forwarder.onward(request, *_shown_other(match))
         out_legs: Legs = ()
         if isinstance(match.receiver, ServiceSide):
             if is_sdp(request):
@@ -322,6 +312,16 @@ def _ends_subscription(request: Request, response: Response) -> bool:
         state = (request.get("Subscription-State") or "").partition(";")[0].strip().lower()
         return state == "terminated" or response.status == 481
     return request.method == "SUBSCRIBE" and response.status == 481
+
+
+def _shown_other(match: Match) -> tuple[Line, ...]:
+    """The caller as the side knows it that the request goes to."""
+    group, dialog = match.dialog.group, match.dialog
+    if dialog.shown_from == group.from_value:
+        return ()
+    if match.from_caller:
+        return (from_line(dialog.shown_from, group.caller_tag),)
+    return (written("To", f"{group.from_value};tag={group.caller_tag}"),)
 
 
 def _ends(match: Match) -> tuple[int | None, int | None]:

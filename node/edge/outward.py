@@ -21,7 +21,7 @@ from node.edge.dialog import PlainSide
 from node.edge.hub import Hub
 from node.edge.identity import Caller, display_of, is_anonymous
 from node.edge.redirect import status_of
-from node.edge.replies import is_sdp, note_target
+from node.edge.replies import from_line, is_sdp, note_target
 from node.outside import Outside
 from node.sip.errors import SipParseError
 from node.sip.failover import Outcome, SparedHops, may_go_on
@@ -231,10 +231,9 @@ class Outward:
         context, request = call.context, call.context.request
         own = self.hub.forwarder.own_uri(flow)
         side = PlainSide(flow, "", own, str(call.uri), hosts={flow.remote.host, *call.hosts})
-        copy = self.hub.forwarder.onward(request, drop_identity=True)
+        shown = from_line(self.shown(call.account, request, own), request.from_.tag)
+        copy = self.hub.forwarder.onward(request, shown)
         copy.remove_all(_CREDENTIALS)
-        shown, tag = self.shown(call.account, request, own), request.from_.tag
-        copy.set("From", f"{shown};tag={tag}" if tag else shown)
         if context.group is not None:
             self.hub.forwarder.record_route(copy, context.group.caller, side)
         self.hub.forwarder.push_via(copy, side, self.hub.forwarder.loop_mark(request))

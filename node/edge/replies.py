@@ -2,6 +2,7 @@
 
 from node.edge.dialog import Side
 from node.edge.hub import Hub
+from node.sip.line import Line, written
 from node.sip.message import Request, Response
 
 MAX_REASON_TEXT = 120
@@ -20,6 +21,11 @@ def reason_header(status: int, text: str) -> str:
     """A Reason value (RFC 3326) with a text for people."""
     plain = "".join(c for c in text if c.isprintable() and c not in '"\\')[:MAX_REASON_TEXT]
     return f'SIP;cause={status};text="{plain}"'
+
+
+def from_line(value: str, tag: str | None) -> Line:
+    """A From that names somebody else than the sender did."""
+    return written("From", f"{value};tag={tag}" if tag else value)
 
 
 def is_sdp(message: Request | Response) -> bool:

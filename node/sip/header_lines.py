@@ -113,7 +113,10 @@ class HeaderLines:
 
     def prepend(self, name: str, value: str) -> None:
         """Add a line above the first of that name; at the top if there is none."""
-        line = written(name, value)
+        self.put(written(name, value))
+
+    def put(self, line: Line) -> None:
+        """Add a line above the first of its field; at the top if there is none."""
         before = self._first.get(line.key)
         self._lines.insert(0 if before is None else self._lines.index(before), line)
         self._first[line.key] = line

@@ -6,7 +6,6 @@ message that is passed on keeps the text it came with; `str` serves what this no
 
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final, NamedTuple, Self
 
 from node.sip.errors import SipParseError
@@ -27,8 +26,6 @@ from node.sip.uri import Uri, bracketed_ipv6
 
 MAX_CSEQ: Final = 2**31 - 1
 "The highest sequence number (RFC 3261 8.1.1.5)."
-_OFTEN_LENGTH: Final = 256
-"Characters up to which parsed values are remembered for a while."
 MAGIC_COOKIE: Final = "z9hG4bK"
 "How a branch of RFC 3261 begins; one with nothing after it identifies nothing (RFC 4475 3.2.1)."
 
@@ -70,9 +67,12 @@ class CSeq(NamedTuple):
         return f"{self.number} {self.method}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class NameAddr:
-    """A display name, a URI and header parameters (RFC 3261 20.10, 20.20, 20.34, 20.39)."""
+    """A display name, a URI and header parameters (RFC 3261 20.10, 20.20, 20.34, 20.39).
+
+    Never changed: messages share their values.
+    """
 
     display: str
     "The display name without quotes and escapes; empty for none."
@@ -82,8 +82,10 @@ class NameAddr:
     tag: str | None = field(init=False, repr=False, compare=False)
     "The dialog tag, `None` if absent or empty."
 
+    _without_tag: str | None = field(default=None, init=False, repr=False, compare=False)
+
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tag", find_param(self.params, "tag") or None)
+        self.tag = find_param(self.params, "tag") or None
 
     @staticmethod
     def parse(text: str) -> "NameAddr":
@@ -95,12 +97,20 @@ class NameAddr:
         Raises:
             SipParseError: bad syntax.
         """
-        often = len(text) <= _OFTEN_LENGTH
-        return _name_addr_often(text) if often else _parse_name_addr(text)
+        return _parse_name_addr(text)
 
     def __str__(self) -> str:
         display = quote(self.display) + " " if self.display else ""
         return f"{display}<{self.uri}>{format_params(self.params)}"
+
+    @property
+    def without_tag(self) -> str:
+        """The value as text, without its tag."""
+        if self._without_tag is None:
+            params = without_param(self.params, "tag")
+            display = quote(self.display) + " " if self.display else ""
+            self._without_tag = f"{display}<{self.uri}>{format_params(params)}"
+        return self._without_tag
 
     def param(self, name: str) -> str | None:
         """A header parameter, unquoted; empty for one without value, `None` if there is none."""
@@ -135,7 +145,12 @@ class Via(NamedTuple):
         return _parse_via(text)
 
     def __str__(self) -> str:
-        return f"SIP/2.0/{self.transport} {self.sent_by}{format_params(self.params)}"
+        transport, host, port, params = self
+        if ":" in host:
+            host = f"[{host}]"
+        if port is not None:
+            host = f"{host}:{port}"
+        return f"SIP/2.0/{transport} {host}{format_params(params)}"
 
     @property
     def sent_by(self) -> str:
@@ -246,10 +261,6 @@ def _parse_via(text: str) -> Via:
             raise SipParseError(400, "Bad port in Via")
     host = bracketed_ipv6(host) if host[0] == "[" else host.lower()
     return Via(transport.upper(), host, port, parse_params(params) if params else ())
-
-
-# The messages of one call repeat its parties, and are read within a second or so.
-_name_addr_often = lru_cache(maxsize=2048)(_parse_name_addr)
 
 
 def _parse_uri(text: str) -> Uri:

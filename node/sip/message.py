@@ -29,6 +29,7 @@ _VERSION: Final = re.compile(r"SIP/[0-9]++\.[0-9]++", re.IGNORECASE | re.ASCII)
 _STATUS: Final = re.compile(r"[1-6][0-9][0-9]")
 _ANSWER_NEEDS: Final = ("via", "from", "to", "call-id", "cseq")
 _RETURNED: Final = frozenset(("via", "from", "to"))
+_ALL_READ: Final = frozenset((ReadLine,))
 _COPIED: Final = frozenset(("via", "from", "to", "call-id", "cseq"))
 _COPIED_TRYING: Final = _COPIED | {"timestamp"}
 _COPIED_DIALOG: Final = _COPIED | {"record-route"}
@@ -60,6 +61,19 @@ class Message(TypedHeaders):
         self._body = body
         self.set("Content-Length", str(len(body)))
 
+    def cut_body(self) -> None:
+        """Leave of the body what Content-Length says (RFC 3261 18.3).
+
+        Raises:
+            SipParseError: it is malformed, says two different lengths, or more than there is.
+        """
+        length, *others = {line.value for line in self.lines("content-length")}
+        if others:
+            raise SipParseError(400, "Conflicting Content-Length")
+        if length > len(self._body):
+            raise SipParseError(400, "Content-Length larger than the body")
+        self._body = self._body[:length]
+
     # Validation
 
     def check(self) -> None:
@@ -81,8 +95,8 @@ class Message(TypedHeaders):
         first, lines = self._first, self._lines
         if len(first) != len(lines):
             self._check_repeated()
-        for line in lines:
-            if type(line) is not ReadLine:
+        if not _ALL_READ.issuperset(map(type, lines)):
+            for line in lines:
                 _ = line.value
         if not first.keys() >= NEEDED:
             missing = next(key for key in _ANSWER_NEEDS if key not in first)
@@ -176,21 +190,16 @@ class Request(Message):
         twin._uri = self._uri
         return twin
 
-    def passed_on(
-        self, uri: Uri, top: list[Line], changed: Mapping[str, Line], dropped: frozenset[str]
-    ) -> "Request":
-        """A copy for the next hop, with another Request-URI if it has one to take.
+    def passed_on(self, changed: Mapping[str, Line], dropped: frozenset[str]) -> "Request":
+        """A copy for the next hop.
 
-        Above everything stand `top`; the fields of `changed` have these lines in place of theirs,
-        or at the end; those of `dropped` are left out. All else is as it came.
+        The fields of `changed`, none of which may stand twice, have these lines in place of
+        theirs, or at the end; those of `dropped` are left out. All else is as it came.
         """
-        lines = top + [
-            changed.get(line.key, line) for line in self._lines if line.key not in dropped
-        ]
+        lines = [changed.get(line.key, line) for line in self._lines if line.key not in dropped]
         lines += [line for key, line in changed.items() if key not in self._first]
-        text = one_line(str(uri))
-        twin = Request(f"{self.method} {text} SIP/2.0", self.method, text, lines, self._body)
-        twin._uri = uri
+        twin = Request(self._start, self.method, self._raw_uri, lines, self._body)
+        twin._uri = self._uri
         return twin
 
     def _answerable(self) -> "Request | None":
@@ -255,10 +264,11 @@ class Response(Message):
         reason = REASONS.get(status, "") if reason is None else one_line(reason)
         return cls(f"SIP/2.0 {status} {reason}", status, reason, lines, body)
 
-    def returned_to(self, request: Request) -> "Response":
+    def returned_to(self, request: Request, dropped: frozenset[str] = frozenset()) -> "Response":
         """This response for the sender of `request`: with that one's Via, From and To lines.
 
-        To keeps the tag that it has here where the request has none. All else is copied.
+        To keeps the tag that it has here where the request has none. All else is copied but the
+        fields of `dropped`.
 
         Raises:
             SipParseError: To cannot be read.
@@ -266,9 +276,9 @@ class Response(Message):
         lines = [line for line in request._lines if line.key in _RETURNED]
         if request.to.tag is None and (tag := self.to.tag) is not None:
             to = request._first["to"]
-            text = f"{to.text};tag={tag}"
-            lines[lines.index(to)] = ReadLine("to", text, request.to.with_param("tag", tag))
-        lines += [line for line in self._lines if line.key not in _RETURNED]
+            lines[lines.index(to)] = Line("to", f"{to.text};tag={tag}")
+        dropped |= _RETURNED
+        lines += [line for line in self._lines if line.key not in dropped]
         return Response(self._start, self.status, self.reason, lines, self._body)
 
     def copy(self) -> "Response":
@@ -289,9 +299,11 @@ def parse_message(data: bytes) -> Request | Response:
     """
     try:
         raw = cut_message(data)
-        if raw.start[:4].upper() == "SIP/":
-            return _read_response(raw)
-        return _read_request(raw)
+        is_response = raw.start[:4].upper() == "SIP/"
+        message = _read_response(raw) if is_response else _read_request(raw)
+        if message.has("content-length"):
+            message.cut_body()
+        return message
     except SipParseError as error:
         error.partial = _salvaged(salvage_message(data))
         raise

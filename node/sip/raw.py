@@ -28,10 +28,7 @@ class RawMessage(NamedTuple):
 
 
 def cut_message(data: bytes) -> RawMessage:
-    """Cut a message up and measure its body.
-
-    Line ends before it are skipped. Without Content-Length the body is all that follows the header
-    section; with it, what is too much is dropped (RFC 3261 18.3).
+    """Cut a message up. Line ends before it are skipped; the body is all that follows.
 
     Raises:
         SipParseError: 400, or 513 if too large.
@@ -49,11 +46,7 @@ def cut_message(data: bytes) -> RawMessage:
     start = texts.pop(0)
     if len(texts) > MAX_HEADER_LINES:
         raise SipParseError(513, "Too many header fields")
-    lines = read_lines(texts)
-    lengths = {line.value for line in lines if line.key == "content-length"}
-    if lengths:
-        body = _measured(lengths, body)
-    return RawMessage(start, lines, body)
+    return RawMessage(start, read_lines(texts), body)
 
 
 def salvage_message(data: bytes) -> RawMessage:
@@ -78,13 +71,3 @@ def _cut(head: bytes) -> list[str]:
     if "\r\n " in text or "\r\n\t" in text:
         return _UNFOLDED.split(text)
     return text.split("\r\n")
-
-
-def _measured(lengths: set[int], body: bytes) -> bytes:
-    """The body as long as Content-Length says (RFC 3261 18.3)."""
-    length = lengths.pop()
-    if lengths:
-        raise SipParseError(400, "Conflicting Content-Length")
-    if length > len(body):
-        raise SipParseError(400, "Content-Length larger than the body")
-    return body[:length]

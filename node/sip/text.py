@@ -104,7 +104,7 @@ def split_params(text: str) -> Params:
 
 def format_params(params: Params) -> str:
     """The inverse of `parse_params`, without blanks."""
-    return "".join(f";{name}" if value is None else f";{name}={value}" for name, value in params)
+    return "".join([f";{name}" if value is None else f";{name}={value}" for name, value in params])
 
 
 def find_param(params: Params, name: str) -> str | None:

@@ -1,7 +1,7 @@
 """URIs as SIP uses them: sip, sips, tel, and others carried unopened (RFC 3261 19.1, RFC 3966)."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -44,11 +44,12 @@ _VISUAL_SEPARATORS: Final = str.maketrans("", "", "-.()")
 _MATCHED_WHEN_ABSENT: Final = ("user", "ttl", "method", "maddr", "transport")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Uri:
     """One URI. Escapes stay as they were written; scheme and host are in lower case.
 
-    `==` compares the written form; `same_as` compares as RFC 3261 19.1.4 does.
+    Never changed: messages share their values. `==` compares the written form; `same_as` compares
+    as RFC 3261 19.1.4 does.
     """
 
     scheme: str
@@ -63,6 +64,7 @@ class Uri:
     "What follows the `?`, as written."
     opaque: str = ""
     "All after the colon, for schemes other than sip, sips and tel."
+    _text: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @staticmethod
     def parse(text: str) -> "Uri":
@@ -74,6 +76,11 @@ class Uri:
         return _parse_often(text) if len(text) <= _OFTEN_LENGTH else _parse(text)
 
     def __str__(self) -> str:
+        if self._text is None:
+            self._text = self._written()
+        return self._text
+
+    def _written(self) -> str:
         if self.opaque or not (self.is_sip or self.scheme == "tel"):
             return f"{self.scheme}:{self.opaque}"
         parts = [self.scheme, ":"]
@@ -95,7 +102,7 @@ class Uri:
     @property
     def is_sip(self) -> bool:
         """Whether the scheme is sip or sips."""
-        return self.scheme in _SIP_SCHEMES
+        return self.scheme == "sip" or self.scheme == "sips"
 
     @property
     def user_text(self) -> str:

@@ -25,8 +25,8 @@ def forwarder() -> Forwarder:
 
 
 def test_the_via_names_the_transport_and_its_port() -> None:
-    assert forwarder().via(TLS, "b1") == "SIP/2.0/TLS 10.0.0.1:5071;rport;branch=b1"
-    assert forwarder().via(UDP, "b1") == "SIP/2.0/UDP 10.0.0.1:5070;rport;branch=b1"
+    assert str(forwarder().via(TLS, "b1")) == "SIP/2.0/TLS 10.0.0.1:5071;rport;branch=b1"
+    assert str(forwarder().via(UDP, "b1")) == "SIP/2.0/UDP 10.0.0.1:5070;rport;branch=b1"
 
 
 def test_each_side_has_a_route_of_its_own_transport() -> None:
