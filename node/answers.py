@@ -105,6 +105,7 @@ class Answers:
             "accounts": len(self.accounts),
             "registrations": sum(map(len, self.registrar.accounts().values())),
             "calls": 0 if self.edge is None else len(self.edge.calls()),
+            "overload": None if self.edge is None else self.edge.shedding.figures,
             "relay": {
                 "workers": [
                     {

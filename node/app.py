@@ -315,6 +315,7 @@ class Node(Desks):
                 reader=self.reader,
                 locator=self.locator,
                 voucher=voucher,
+                overload=self._transports.overload,
                 store_bindings=self._bindings.apply,
                 dialogs=DialogStore(self._storage),
                 records=CallRecords(self._storage),

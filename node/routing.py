@@ -150,7 +150,8 @@ class TargetReader:
         self._calls_outside = calls_outside
         self._names = names
         self._accounts = accounts
-        self._emergency = emergency
+        self.emergency = emergency
+        "Emergency numbers."
 
     def classify(self, uri: Uri, *, may_leave: bool) -> Target:
         """What `uri` means; `may_leave` is true for requests of our own accounts only."""
@@ -181,7 +182,7 @@ class TargetReader:
         return None
 
     def _digits(self, user: str, may_leave: bool) -> Target:
-        if may_leave and user in self._emergency:
+        if may_leave and user in self.emergency:
             return Refusal(403, "emergency calls need an emergency trunk, and none is set up here")
         found = self.local(user)
         if found is not None:
@@ -200,7 +201,7 @@ class TargetReader:
             return Refusal(404, "this node does not answer for that domain")
         if not user:
             return Refusal(404, "the address names nobody")
-        if user in self._emergency:
+        if user in self.emergency:
             return self._digits(user, may_leave)
         host = host.lower().removesuffix(".")
         try:

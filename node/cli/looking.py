@@ -29,11 +29,20 @@ def status(as_json: AsJson = False, state: State = None) -> None:
             ("accounts", answer["accounts"]),
             ("registrations", answer["registrations"]),
             ("calls", answer["calls"]),
+            ("overload", _overload(answer.get("overload"))),
             ("relay workers", len(answer["relay"].get("workers", []))),
             ("reached from outside", _reached(answer.get("directory", {}).get("reached", {}))),
             ("clock", answer.get("directory", {}).get("clock")),
         ]
     )
+
+
+def _overload(figures: dict[str, Any] | None) -> str:
+    """In words: whether new work is turned away, and how much was."""
+    if figures is None:
+        return ""
+    now = "new calls are being refused" if figures["now"] else "no"
+    return f"{now} ({figures['refused']} requests refused since the start)"
 
 
 def _reached(families: dict[str, dict[str, Any]]) -> str:

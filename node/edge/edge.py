@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from federation.model.clocks import Clock, Entropy, Monotonic
@@ -26,6 +26,7 @@ from node.edge.memory import StoredDialogError, pack_dialog, unpack_dialog
 from node.edge.outward import Outward, OutwardParts
 from node.edge.redirect import Redirects
 from node.edge.registration import Registrations
+from node.edge.shedding import Shedding
 from node.edge.strangers import Strangers
 from node.edge.token import RouteTokens
 from node.edge.vouching import Voucher
@@ -52,6 +53,7 @@ from node.sip.effects import (
 from node.sip.errors import SipParseError
 from node.sip.flow import Flow
 from node.sip.matching import client_key
+from node.sip.overload import OverloadControl
 from node.sip.registrar import Registrar
 from node.sip.transaction import TransactionLayer
 from node.storage.call_records import CallRecords
@@ -84,6 +86,8 @@ class EdgeParts:
     records: CallRecords
     clock: Clock
     entropy: Entropy
+    overload: OverloadControl = field(default_factory=OverloadControl)
+    "Told by the transports whether messages wait."
     is_open: bool = True
     "Whether plain SIP from elsewhere reaches accounts."
     strangers_subscribe: bool = False
@@ -167,6 +171,8 @@ class Edge:
             Strangers(hub, may_subscribe=parts.strangers_subscribe) if parts.is_open else None,
         )
         self.inbound = Inbound(hub, self._calls, in_dialog, parts.voucher, pending)
+        self._overload = parts.overload
+        self.shedding = Shedding(hub, parts.overload, emergency=parts.reader.emergency)
         self._watch = Watch(hub)
         self._journal = Journal(hub, parts.records)
         self._do = self._handlers()
@@ -210,6 +216,8 @@ class Edge:
 
     def receive(self, data: bytes, flow: Flow) -> None:
         """A message arrived from a phone or from plain SIP."""
+        if self._overload.is_alert and self.shedding.takes(data, flow):
+            return
         now = self._hub.now()
         self._carry_out(self._hub.layer.receive_data(data, flow, now=now))
 
@@ -372,6 +380,7 @@ class Edge:
         self._watch.look()
         self._endings.retry()
         self._registrations.sweep()
+        self.shedding.look()
 
     def _confirmed(self, group: DialogSet) -> None:
         """Keep what a start after a crash needs to end the call."""

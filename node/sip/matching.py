@@ -57,6 +57,13 @@ def reply_flow(via: Via, flow: Flow) -> Flow:
     return Flow(flow.transport, flow.local, Endpoint(flow.remote.host, port))
 
 
+def source_flow(flow: Flow, port: int) -> Flow:
+    """Where an answer goes that is due at another port of a datagram's source."""
+    if flow.reliable or port == flow.remote.port:
+        return flow
+    return Flow(flow.transport, flow.local, Endpoint(flow.remote.host, port))
+
+
 def fallback_flow(sent_by_port: int | None, flow: Flow) -> Flow:
     """Where they go once the request's connection is gone: a new one to the sent-by port."""
     port = sent_by_port or DEFAULT_PORT

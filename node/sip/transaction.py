@@ -92,6 +92,11 @@ class TransactionLayer:
             self._refuse_unreadable(error, flow, effects.append)
         return effects
 
+    def has_seen(self, data: bytes, flow: Flow) -> bool:
+        """Whether this datagram repeats a request that has its transaction."""
+        seen = self._table.seen.get(hash(data))
+        return seen is not None and seen.flow == flow
+
     def receive(self, message: Message, flow: Flow, *, now: Monotonic) -> list[Effect]:
         """Take one parsed message. The request handed back in an effect is this very object."""
         effects: list[Effect] = []

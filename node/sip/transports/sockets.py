@@ -10,12 +10,14 @@ import structlog
 from federation.model.address import Endpoint
 from federation.model.clocks import Clock
 from node.sip.flow import DEFAULT_PORT, DEFAULT_TLS_PORT, Flow, TransportName
+from node.sip.overload import Backlog, OverloadControl
 from node.sip.transports.connection import TcpLimits
 from node.sip.transports.local_address import WILDCARDS, RouteProbe
 from node.sip.transports.noise import NoiseLog
 from node.sip.transports.tcp import SipTcp
 from node.sip.transports.tls import SipTls
 from node.sip.transports.tls_connection import TlsContexts
+from node.sip.transports.turns import Turns
 from node.sip.transports.udp import SipUdp
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - a phone may come from anywhere
@@ -65,6 +67,9 @@ class SipTransports:
         self._limits = limits
         self._contexts = tls
         self._log = structlog.get_logger("sip")
+        self.overload = OverloadControl()
+        "Whether what arrives can be kept up with."
+        self._turns = Turns(Backlog(self.overload))
         self._probe = RouteProbe(clock)
         self._noise = NoiseLog(clock)
         self._udp: list[SipUdp] = []
@@ -206,6 +211,7 @@ class SipTransports:
                 on_failed=self._on_closed,
                 probe=self._probe,
                 noise=self._noise,
+                backlog=Backlog(self.overload),
             )
         except OSError as error:
             if optional and host in WILDCARDS and error.errno in _NO_SUCH_FAMILY:
@@ -215,9 +221,13 @@ class SipTransports:
         self._udp.append(udp)
         self._bind_streams(udp.local, tls_port)
 
+    def _on_stream_data(self, data: bytes, flow: Flow) -> None:
+        self._turns.note()
+        self._on_data(data, flow)
+
     def _bind_streams(self, listen: Endpoint, tls_port: int) -> None:
         settings: dict[str, Any] = {
-            "on_data": self._on_data,
+            "on_data": self._on_stream_data,
             "on_closed": self._on_closed,
             "probe": self._probe,
             "noise": self._noise,

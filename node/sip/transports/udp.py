@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from federation.model.address import Endpoint
 from node.sip.flow import Flow
+from node.sip.overload import Backlog
 from node.sip.transports.local_address import WILDCARDS, RouteProbe
 from node.sip.transports.moderation import PAUSE, Moderation
 from node.sip.transports.noise import NoiseLog
@@ -57,6 +58,7 @@ class SipUdp:
         on_failed: Callable[[Flow], None],
         probe: RouteProbe,
         noise: NoiseLog,
+        backlog: Backlog,
     ) -> None:
         """Bind the socket.
 
@@ -67,6 +69,11 @@ class SipUdp:
         self._on_failed = on_failed
         self._probe = probe
         self._noise = noise
+        self._backlog = backlog
+        self._empty_at = 0.0
+        "When everything that had come was taken, or the first thing since came."
+        self._is_full = False
+        "Whether more waited after the last look."
         self._flows: dict[tuple[Any, bytes], Flow] = {}
         self._sources: dict[str, _Ancillary] = {}
         self._failures: set[Flow] = set()
@@ -150,9 +157,11 @@ class SipUdp:
 
     def _drain(self) -> None:
         """Something arrived."""
+        if not self._is_full:
+            self._empty_at = time.monotonic()
         if self._take() and self._loop is not None:
             self._loop.remove_reader(self._socket.fileno())
-            self._pause = self._loop.call_later(PAUSE, self._look)
+            self._look_again()
 
     def _look(self) -> None:
         """Take what came while the socket was left alone."""
@@ -160,10 +169,15 @@ class SipUdp:
         if self._loop is None:
             return
         if busy:
-            self._pause = self._loop.call_later(PAUSE, self._look)
+            self._look_again()
         else:
             self._pause = None
             self._loop.add_reader(self._socket.fileno(), self._drain)
+
+    def _look_again(self) -> None:
+        """At once, others having had their turn, where more waits than was taken."""
+        assert self._loop is not None
+        self._pause = self._loop.call_later(0.0 if self._is_full else PAUSE, self._look)
 
     def _take(self) -> bool:
         """Take at most `DRAIN` datagrams; whether the socket is busy."""
@@ -177,6 +191,9 @@ class SipUdp:
                     data, source = self._socket.recvfrom(MAX_DATAGRAM)
                     target = b""
             except (BlockingIOError, InterruptedError):
+                self._is_full = False
+                self._empty_at = time.monotonic()
+                self._backlog.done()
                 return self._moderation.note(count, now)
             except OSError:
                 continue  # an ICMP error about an earlier datagram
@@ -186,6 +203,8 @@ class SipUdp:
                 self._receive_other(data, source, target)
             if self._loop is None:
                 return False
+        self._is_full = True
+        self._backlog.left(time.monotonic() - self._empty_at)
         return self._moderation.note(DRAIN, now)
 
     def _receive_other(self, data: bytes, source: tuple[Any, ...], target: bytes) -> None:

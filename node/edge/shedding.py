@@ -1,0 +1,49 @@
+"""New work is refused while this node cannot keep up, and people are told."""
+
+from node.edge.hub import Hub
+from node.sip.cheap_refusal import CheapRefusal
+from node.sip.flow import Flow
+from node.sip.matching import source_flow
+from node.sip.overload import OverloadControl
+
+_SECRET_BYTES = 8
+
+
+class Shedding:
+    """Stands before the transaction layer."""
+
+    def __init__(self, hub: Hub, control: OverloadControl, *, emergency: frozenset[str]) -> None:
+        """`emergency` numbers are never refused."""
+        self._hub = hub
+        self._control = control
+        secret = hub.entropy.token(_SECRET_BYTES)
+        self._refusal = CheapRefusal(secret, emergency=emergency)
+
+    def takes(self, data: bytes, flow: Flow) -> bool:
+        """Whether a message needs nothing more: refused here, or the ACK to a refusal."""
+        if self._refusal.is_own_ack(data):
+            return True
+        if not self._control.is_shedding or self._hub.layer.has_seen(data, flow):
+            return False
+        remote = flow.remote
+        refusal = self._refusal.answer(data, remote.host, remote.port)
+        if refusal is None:
+            return False
+        answer, port = refusal
+        self._hub.wires.send(answer, source_flow(flow, port))
+        if self._control.count(now=self._hub.now()) is not None:
+            self._hub.log.warning("overload_began", help="new calls and registrations get 503")
+        return True
+
+    def look(self) -> None:
+        """Tell when an overload is over."""
+        over = self._control.look(now=self._hub.now())
+        if over is not None:
+            self._hub.log.warning(
+                "overload_over", refused=over.refused, seconds=round(over.seconds, 1)
+            )
+
+    @property
+    def figures(self) -> dict[str, object]:
+        """For `status`."""
+        return {"now": self._control.is_overloaded, "refused": self._control.refused}

@@ -1,0 +1,25 @@
+"""How long the loop's turns take while streams bring messages: each waits for the next turn."""
+
+import asyncio
+import time
+
+from node.sip.overload import Backlog
+
+
+class Turns:
+    """Measures only turns in which something came."""
+
+    def __init__(self, backlog: Backlog) -> None:
+        self._backlog = backlog
+        self._began: float | None = None
+
+    def note(self) -> None:
+        """A message came over a stream."""
+        if self._began is None:
+            self._began = time.monotonic()
+            asyncio.get_running_loop().call_soon(self._turned)
+
+    def _turned(self) -> None:
+        if self._began is not None:
+            self._backlog.turned(time.monotonic() - self._began)
+            self._began = None

@@ -1,0 +1,95 @@
+"""New work is refused while messages wait; what is under way goes on."""
+
+from node.edge.watch import INTERVAL
+from node.sip.overload import BEGIN, LOOKS, PEAK, Backlog
+from tests.support.edges import World, sdp
+from tests.support.virtual_time import in_virtual_time
+
+
+def fall_behind(world: World) -> Backlog:
+    backlog = Backlog(world["A"].edge._overload)
+    for _ in range(LOOKS):
+        backlog.left(BEGIN)
+    return backlog
+
+
+@in_virtual_time
+async def test_new_work_is_refused_and_calls_go_on() -> None:
+    world = World("A")
+    alice, bob = world.phone("A", "alice"), world.phone("A", "bob")
+    await world.registered()
+    talk, back = await world.call(alice, bob)
+    ringing = alice.invite(world.dial(alice, "bob"))
+    await world.settle()
+    backlog = fall_behind(world)
+    refused = [
+        alice.invite(world.dial(alice, "bob")),
+        alice.send("MESSAGE", world.dial(alice, "bob")),
+        bob.register(),
+    ]
+    again = talk.send("INVITE", sdp(alice.ip, version=2))
+    info = back.send("INFO")
+    bob.calls()[-1].respond(200, sdp(bob.ip))
+    await world.settle()
+    assert [sent.status for sent in refused] == [503, 503, 503]
+    assert all(sent.final and sent.final.get("Retry-After") for sent in refused)
+    assert ringing.status == 200
+    arrived = bob.got("INVITE")[-1]
+    assert arrived.request.to.tag is not None
+    arrived.respond(200, sdp(bob.ip, version=2))
+    alice.got("INFO")[0].respond(200)
+    await world.settle()
+    assert again.status == info.status == 200
+    talk.ack(again.request.cseq.number)
+    ringing.talk().ack()
+    await world.settle()
+    talk.send("BYE")
+    ringing.talk().send("BYE")
+    await world.settle()
+    backlog.done()
+    later = alice.send("MESSAGE", world.dial(alice, "bob"))
+    await world.settle()
+    bob.got("MESSAGE")[-1].respond(200)
+    await world.settle()
+    assert later.status == 200
+    await world.over()
+
+
+@in_virtual_time
+async def test_a_refusal_leaves_nothing_behind_and_a_repetition_of_what_was_taken_is_absorbed() -> (
+    None
+):
+    world = World("A")
+    alice, bob = world.phone("A", "alice"), world.phone("A", "bob")
+    await world.registered()
+    sent = alice.invite(world.dial(alice, "bob"))
+    await world.settle()
+    fall_behind(world)
+    held = world["A"].held
+    invite = next(data for data in reversed(alice.wrote) if data.startswith(b"INVITE"))
+    alice._wire.to_node(invite, alice)  # the network had it twice
+    other = alice.invite(world.dial(alice, "bob"))
+    await world.settle()
+    assert world["A"].held == held
+    assert other.status == 503
+    assert sent.status == 0
+    assert world["A"].edge.shedding.figures == {"now": True, "refused": 1}
+    bob.calls()[0].respond(486)
+    await world.settle()
+    assert sent.status == 486
+    await world.over()
+
+
+@in_virtual_time
+async def test_an_overload_is_over_some_time_after_its_last_refusal() -> None:
+    world = World("A")
+    alice = world.phone("A", "alice")
+    await world.registered()
+    backlog = fall_behind(world)
+    alice.register()
+    await world.settle()
+    backlog.done()
+    await world.settle(PEAK + 2 * INTERVAL)
+    assert world["A"].edge.shedding.figures == {"now": False, "refused": 1}
+    assert not world["A"].edge._overload.is_alert
+    await world.over()

@@ -1,0 +1,163 @@
+"""When new work is refused, and when an overload is over."""
+
+import heapq
+
+from federation.model.clocks import Monotonic
+from node.sip.overload import (
+    BEGIN,
+    LOOKS,
+    PEAK,
+    TURN,
+    Backlog,
+    OverloadBegan,
+    OverloadControl,
+    OverloadOver,
+)
+
+
+def behind() -> tuple[OverloadControl, Backlog]:
+    control = OverloadControl()
+    backlog = Backlog(control)
+    for _ in range(LOOKS):
+        backlog.left(BEGIN)
+    return control, backlog
+
+
+def test_refusals_begin_when_what_waits_is_not_done_for_a_while() -> None:
+    control, backlog = behind()
+    assert control.is_shedding
+    assert control.is_alert
+    backlog.left(0.0)
+    assert control.is_shedding
+    backlog.done()
+    assert not control.is_shedding
+    assert control.is_alert
+
+
+def test_a_pause_or_a_burst_is_no_overload() -> None:
+    control = OverloadControl()
+    backlog = Backlog(control)
+    for _ in range(LOOKS - 1):
+        backlog.left(10 * BEGIN)
+    backlog.done()
+    backlog.left(10 * BEGIN)
+    assert not control.is_shedding
+    for _ in range(2 * LOOKS):
+        backlog.left(BEGIN - 0.001)
+    assert not control.is_shedding
+
+
+def test_turns_of_the_loop_count_as_looks() -> None:
+    control = OverloadControl()
+    backlog = Backlog(control)
+    for _ in range(LOOKS):
+        backlog.turned(BEGIN)
+    assert control.is_shedding
+    backlog.turned(TURN + 0.001)
+    assert control.is_shedding
+    backlog.turned(TURN)
+    assert not control.is_shedding
+
+
+def test_one_that_is_behind_is_enough() -> None:
+    control, backlog = behind()
+    Backlog(control).done()
+    assert control.is_shedding
+    backlog.done()
+    assert not control.is_shedding
+
+
+def test_an_alert_without_a_refusal_ends_unheard() -> None:
+    control, backlog = behind()
+    assert control.look(now=Monotonic(1.0)) is None
+    assert control.is_alert
+    backlog.done()
+    assert control.look(now=Monotonic(1.0)) is None
+    assert not control.is_alert
+
+
+def test_an_overload_is_told_of_once_at_each_end() -> None:
+    (control, backlog), now = behind(), 10.0
+    backlog.done()
+    assert control.look(now=Monotonic(now)) is None
+    assert control.count(now=Monotonic(now)) == OverloadBegan()
+    assert control.count(now=Monotonic(now + 2)) is None
+    assert control.is_overloaded
+    assert control.look(now=Monotonic(now + 2 + PEAK - 0.1)) is None
+    assert control.look(now=Monotonic(now + 2 + PEAK)) == OverloadOver(refused=2, seconds=2.0)
+    assert not control.is_overloaded
+    assert control.look(now=Monotonic(now + 100)) is None
+    control.count(now=Monotonic(now + 200))
+    assert control.look(now=Monotonic(now + 300)) == OverloadOver(refused=1, seconds=0.0)
+    assert control.refused == 3
+
+
+FULL, CHEAP = 0.001, 0.00003
+"Seconds that a call's work takes (in two messages), and its refusal."
+DRAIN = 64
+"Datagrams taken at one look."
+BUFFER = 150
+"Datagrams that the system holds; more are lost."
+REPEAT = 0.5
+
+
+def carried(rate: float, *, sheds: bool, seconds: float = 20.0) -> tuple[float, float]:
+    """One server under a steady load: calls finished a second, and the 99th percentile of set-up.
+
+    Each call is a request and, half a second after that was served, one message that ends it; both
+    are repeated after `REPEAT` seconds (then twice that) until they were served, as SIP does.
+    """
+    control, now = OverloadControl(), 0.0
+    backlog = Backlog(control)
+    arrivals = [(n / rate, n, False, 0) for n in range(int(rate * seconds))]
+    heapq.heapify(arrivals)
+    queue: list[tuple[float, int, bool]] = []
+    done: set[tuple[int, bool]] = set()
+    waits: list[float] = []
+    emptied, looked = 0.0, 0
+    while arrivals or queue:
+        while arrivals and arrivals[0][0] <= now:
+            at, call, last, times = heapq.heappop(arrivals)
+            if (call, last) in done or times > 5:
+                continue
+            heapq.heappush(arrivals, (at + REPEAT * 2**times, call, last, times + 1))
+            if len(queue) < BUFFER:
+                queue.append((at, call, last))
+        if not queue:
+            backlog.done()
+            now = emptied = max(now, arrivals[0][0]) if arrivals else now
+            continue
+        looked += 1
+        if looked % DRAIN == 0:
+            backlog.left(now - emptied)
+        at, call, last = queue.pop(0)
+        if sheds and control.is_shedding and not last and (call, last) not in done:
+            now += CHEAP
+            done.add((call, last))
+        elif (call, last) in done:
+            now += CHEAP
+        else:
+            now += FULL / 2
+            done.add((call, last))
+            if last:
+                continue
+            waits.append(now - call / rate)
+            heapq.heappush(arrivals, (now + 0.5, call, True, 0))
+    finished = len([1 for _, last in done if last])
+    return finished / seconds, sorted(waits)[int(len(waits) * 0.99)]
+
+
+def test_twice_the_load_is_carried_nearly_as_well_as_the_most() -> None:
+    most, _ = carried(950.0, sheds=True)
+    assert most > 940
+    doubled, setup = carried(2000.0, sheds=True)
+    assert doubled > 0.8 * most
+    assert setup < 1.0
+    _, setup = carried(2000.0, sheds=False)
+    assert setup > 5.0
+
+
+def test_below_the_most_nothing_is_refused() -> None:
+    finished, setup = carried(700.0, sheds=True)
+    assert finished == 700
+    assert setup < 0.05
