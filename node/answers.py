@@ -45,6 +45,7 @@ from node.software import VERSION
 from node.storage.errors import StorageError
 from node.storage.pins import PinBook, PinKind
 from node.storage.storage import Storage
+from node.turn_credentials import turn_credentials
 from node.verdicts import kind_of, servers_as_json
 from node.why import Explainer
 
@@ -78,6 +79,7 @@ class Answers:
     pin_desk: PinDesk
     domain_desk: DomainDesk
     explainer: Explainer
+    turn_secret: bytes
 
     # Looking
 
@@ -351,6 +353,16 @@ class Answers:
             raise RefusedError(str(error)) from error
         if self.edge is not None:
             self.edge.end_account(account.login)
+
+    async def turn_credentials(self, login: str, *, ttl: int | None = None) -> JsonObject:
+        """Access to the relay that ends after `ttl` seconds."""
+        return turn_credentials(
+            self._account(login).login,
+            ttl,
+            secret=self.turn_secret,
+            served=self.served_at,
+            now=self.clock.unix(),
+        )
 
     def _account(self, login: str) -> Account:
         account = self.accounts.by_login(login)

@@ -8,6 +8,7 @@
                                                                    DELETE /v1/pins/{name}
     GET    /v1/domains             DELETE /v1/domains/{name}
     POST   /v1/domains             GET    /v1/domains/{name}/check
+    POST   /v1/turn/credentials
 
 Whoever may open the socket may do everything: its mode is 0600, in a folder of mode 0700. Errors
 are `{"error": "<sentence>"}` with a fitting status.
@@ -55,6 +56,13 @@ class AcceptedKey(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The body of `POST /v1/pins/{name}`; without a key, the one that was refused."""
 
     key: str | None = None
+
+
+class WantedCredentials(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /v1/turn/credentials`; `ttl` in seconds, a day by default."""
+
+    login: str
+    ttl: int | None = None
 
 
 class NewDomain(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -124,6 +132,7 @@ class ApiServer:
                 web.get("/v1/users/{login}", self._user_show),
                 web.delete("/v1/users/{login}", self._user_remove),
                 web.post("/v1/users/{login}/password", self._user_passwd),
+                web.post("/v1/turn/credentials", self._turn_credentials),
                 web.get("/v1/calls", self._calls),
                 web.delete("/v1/calls/{id}", self._hangup),
             ]
@@ -189,6 +198,10 @@ class ApiServer:
         new = await _body(request, NewPassword)
         login = request.match_info["login"]
         return _answer(await self._control.user_passwd(login, password=new.password))
+
+    async def _turn_credentials(self, request: web.Request) -> web.Response:
+        wanted = await _body(request, WantedCredentials)
+        return _answer(await self._control.turn_credentials(wanted.login, ttl=wanted.ttl))
 
     async def _calls(self, _: web.Request) -> web.Response:
         return _answer(await self._control.calls())

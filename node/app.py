@@ -21,10 +21,6 @@ from federation.model.errors import ConfigError
 from federation.model.identity import NodeId
 from federation.peers import Links
 from federation.ports import LinkReceiver
-from media_relay.config import RelayConfig
-from media_relay.errors import NoCapacity
-from media_relay.pool import RelayPool
-from media_relay.reports import RelayEvent, WorkerLost, WorkerRestarted
 from node.accounts.book import AccountBook
 from node.accounts.keeper import AccountKeeper
 from node.accounts.login import Reserved
@@ -39,6 +35,7 @@ from node.edge.outward import OutwardParts
 from node.edge.token import SECRET_BYTES
 from node.edge.vouching import NumberChecks, Voucher
 from node.loaded import Loaded
+from node.media import open_relay
 from node.names import OwnNames
 from node.neighbours import Neighbours
 from node.outside_calls import open_outside
@@ -63,6 +60,7 @@ from node.storage.published import PublishedNames
 from node.storage.storage import Storage
 from node.storage.verified_numbers import VerifiedNumbers
 from node.turn import TurnService
+from node.turn_credentials import turn_secret
 
 log = structlog.get_logger("node")
 
@@ -141,7 +139,7 @@ class Node(Desks):
         self._take_domains()
         self.served_at = ServedAt.of(self.config, self._key.id)
         await self._open_sockets()
-        await self._open_relay()
+        await self._open_relay(loaded)
         self._open_mesh(await self._read_asn_map())
         self._open_edge(loaded)
         await self._open_directory(loaded)
@@ -202,26 +200,13 @@ class Node(Desks):
         self._second_port = SecondPort(hosts)
         self._stack.callback(self._second_port.close)
 
-    async def _open_relay(self) -> None:
-        media = self._config.media
-        settings: dict[str, Any] = {"workers": media.workers} if media.workers else {}
-        self.relay = RelayPool(
-            RelayConfig(
-                lowest_port=media.first_port + media.first_port % 2,
-                highest_port=media.last_port - (media.last_port + 1) % 2,
-                leg_hosts=listen_hosts(self._config.listen),
-                **settings,
-            ),
-            clock=self._clock,
-            entropy=self._entropy,
-            on_event=self._on_relay_event,
-        )
-        try:
-            await self.relay.start()
-        except NoCapacity as error:
-            raise ConfigError(f"media relay: {error}") from error
+    async def _open_relay(self, loaded: Loaded) -> None:
+        self.relay = await open_relay(self._config, clock=self._clock, entropy=self._entropy)
         self._stack.push_async_callback(self.relay.close)
-        self._turn = TurnService(self.relay, self.accounts, lambda: self._certificates.pair)
+        self.turn_secret = turn_secret(self._config, loaded.turn_secret)
+        self._turn = TurnService(
+            self.relay, self.accounts, lambda: self._certificates.pair, self.turn_secret
+        )
         self._turn.start(self._config, own_addresses(self._config.listen))
 
     async def _read_asn_map(self) -> AsnMap | None:
@@ -431,13 +416,6 @@ class Node(Desks):
     def _on_flow_closed(self, flow: Flow) -> None:
         if self.edge is not None:
             self.edge.flow_closed(flow)
-
-    def _on_relay_event(self, event: RelayEvent) -> None:
-        match event:
-            case WorkerLost(worker=worker, reason=reason, sessions=sessions):
-                log.error("relay_worker_lost", worker=worker, reason=reason, sessions=sessions)
-            case WorkerRestarted(worker=worker, seconds=seconds, sessions=sessions):
-                log.info("relay_worker_back", worker=worker, after=seconds, sessions=sessions)
 
 
 class _Receiver:

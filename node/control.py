@@ -104,6 +104,9 @@ class NodeControl(Protocol):
     async def user_remove(self, login: str) -> None:
         """Remove a user, end its registrations and withdraw what was published for it."""
 
+    async def turn_credentials(self, login: str, *, ttl: int | None = None) -> JsonObject:
+        """Time-limited access to the relay: `username`, `password`, `ttl`, `expires`, `uris`."""
+
     async def calls(self) -> list[JsonObject]:
         """Calls under way.
 

@@ -6,6 +6,7 @@ from typing import Self
 from federation.model.clocks import Entropy, UnixTime
 from federation.model.identity import AccountId
 from federation.model.number import Number
+from node import turn_credentials
 from node.accounts.account import Account
 from node.accounts.rows import load_accounts
 from node.edge.token import SECRET_BYTES
@@ -14,7 +15,7 @@ from node.storage.bindings import load_bindings
 from node.storage.database import Database
 from node.storage.dialogs import load_dialogs
 from node.storage.domains import load_domains
-from node.storage.meta import read_meta, write_meta
+from node.storage.meta import kept_secret
 from node.storage.pins import Pin, load_pins
 from node.storage.published import Published, load_published
 from node.storage.verified_numbers import load_verified_numbers
@@ -36,19 +37,17 @@ class Loaded:
     domains: list[str]
     "Those that a command added."
     route_secret: bytes
+    turn_secret: bytes
+    "Makes passwords of time-limited TURN names, unless the configuration has one."
 
     @classmethod
     def from_database(cls, database: Database, *, entropy: Entropy, now: UnixTime) -> Self:
-        """Read it all; a route secret is made where there is none.
+        """Read it all; secrets are made where there are none.
 
         Raises:
             StorageError: the database cannot be read or written.
         """
         with database.write() as connection:
-            secret = read_meta(connection, ROUTE_KEY)
-            if secret is None or len(secret) != SECRET_BYTES:
-                secret = entropy.token(SECRET_BYTES)
-                write_meta(connection, ROUTE_KEY, secret)
             return cls(
                 accounts=load_accounts(connection),
                 bindings=load_bindings(connection, now=now),
@@ -57,5 +56,8 @@ class Loaded:
                 dialogs=load_dialogs(connection),
                 published=load_published(connection),
                 domains=load_domains(connection),
-                route_secret=secret,
+                route_secret=kept_secret(connection, ROUTE_KEY, SECRET_BYTES, entropy),
+                turn_secret=kept_secret(
+                    connection, turn_credentials.SECRET_NAME, turn_credentials.SECRET_BYTES, entropy
+                ),
             )

@@ -25,9 +25,17 @@ class TurnService:
     """Keeps the relay's TURN server in step with the account book."""
 
     def __init__(
-        self, pool: RelayPool, book: AccountBook, files: Callable[[], tuple[Path, Path]]
+        self,
+        pool: RelayPool,
+        book: AccountBook,
+        files: Callable[[], tuple[Path, Path]],
+        secret: bytes,
     ) -> None:
-        """`files` are those of the certificate to show and of its key; they may be one."""
+        """`files` are those of the certificate to show and of its key; they may be one.
+
+        `secret` makes the passwords of time-limited names.
+        """
+        self._secret = secret
         self._pool = pool
         self._book = book
         self._files = files
@@ -39,7 +47,6 @@ class TurnService:
             ConfigError: a port is in use.
         """
         certificate, key = self._files()
-        secret = config.relay.secret
         try:
             self._pool.turn_listen(
                 TurnSettings(
@@ -51,7 +58,7 @@ class TurnService:
                     external=config.relay.external_address,
                     allow_peers=config.relay.allow_peers,
                     realm=REALM,
-                    rest_secret=None if secret is None else secret.encode(),
+                    rest_secret=self._secret,
                 )
             )
         except NoCapacity as error:

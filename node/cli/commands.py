@@ -17,6 +17,7 @@ from node.cli import (
     explaining,
     looking,
     pins,
+    turn,
     up,
     users,
     version,
@@ -39,6 +40,7 @@ app.command("resolve")(looking.resolve)
 app.command("why")(explaining.why)
 app.add_typer(pins.app, name="pin")
 app.add_typer(domains.app, name="domain")
+app.add_typer(turn.app, name="turn")
 app.add_typer(directory.app, name="dht")
 app.add_typer(calls.app, name="call")
 app.add_typer(configuration.app, name="config")

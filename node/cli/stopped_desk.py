@@ -20,6 +20,7 @@ from node.accounts.wanted import WantedAccount
 from node.cli.desk import Outcome, Progress
 from node.cli.user_file import NewUser
 from node.config import Config
+from node.control import RefusedError
 from node.dns_lines import Whereabouts
 from node.domain_desk import DomainDesk, DomainNames
 from node.pin_desk import PinDesk
@@ -28,8 +29,10 @@ from node.sheet import AccountSheet, ServedAt
 from node.state import StateFolder
 from node.storage.database import Database
 from node.storage.domains import load_domains
+from node.storage.meta import kept_secret
 from node.storage.pins import PinBook, load_pins
 from node.storage.writer import WriteThrough
+from node.turn_credentials import SECRET_BYTES, SECRET_NAME, turn_credentials, turn_secret
 
 
 class StoppedNodeDesk:
@@ -153,6 +156,27 @@ def stopped_domains(folder: StateFolder) -> Iterator[DomainDesk]:
             resolver=DnsResolver(config.dns.endpoints),
             clock=SystemClock(),
         )
+
+
+@contextlib.contextmanager
+def stopped_turn(folder: StateFolder) -> Iterator[Callable[[str, int | None], dict[str, Any]]]:
+    """What makes TURN credentials while the node is stopped; raises as `stopped_desk`."""
+    clock = SystemClock()
+    with _opened(folder) as (config, database):
+        served = _served(config, folder, _domain_names(config, folder, database))
+        with database.write() as connection:
+            logins = {account.login for account in load_accounts(connection)}
+            kept = kept_secret(connection, SECRET_NAME, SECRET_BYTES, SystemEntropy())
+
+        def issue(login: str, ttl: int | None) -> dict[str, Any]:
+            if login not in logins:
+                raise RefusedError(
+                    f"no account {login!r} here; `ringmesh user list` shows which there are", 404
+                )
+            secret = turn_secret(config, kept)
+            return turn_credentials(login, ttl, secret=secret, served=served, now=clock.unix())
+
+        yield issue
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection, select
 
+from federation.model.clocks import Entropy
 from node.storage.batches import write_batch
 from node.storage.schema import meta
 
@@ -18,3 +19,12 @@ def write_meta(connection: Connection, name: str, value: bytes | None) -> None:
     """Keep `value` under `name`; `None` forgets it."""
     row = None if value is None else {"name": name, "value": value}
     write_batch(connection, {("meta", (name,)): row})
+
+
+def kept_secret(connection: Connection, name: str, size: int, entropy: Entropy) -> bytes:
+    """The secret of `size` bytes kept under `name`; made and kept where there is none."""
+    secret = read_meta(connection, name)
+    if secret is None or len(secret) != size:
+        secret = entropy.token(size)
+        write_meta(connection, name, secret)
+    return secret

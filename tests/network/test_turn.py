@@ -1,6 +1,7 @@
 """A node's accounts use its TURN server with the password of their phones."""
 
 import asyncio
+import json
 import socket
 from pathlib import Path
 
@@ -55,6 +56,11 @@ async def test_accounts_use_turn_with_their_password(tmp_path: Path) -> None:
             )
             assert code == 0, uri
         server = Endpoint.parse(turn["uris"][0][5:].partition("?")[0])
+        code, printed, _ = await node.command("turn", "credentials", "alice", "--json")
+        assert code == 0
+        lent = json.loads(printed)
+        spent = lent["username"], lent["password"]
+        assert await asyncio.to_thread(relay_something, server, "udp", *spent) == 0
         assert (await node.command("user", "passwd", "alice", "--json"))[0] == 0
         wrong = await asyncio.to_thread(relay_something, server, "udp", "alice", alice["password"])
         assert wrong == 401

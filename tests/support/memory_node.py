@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from federation.domain_proof import ResolveError, Service
-from federation.model.clocks import SystemClock
+from federation.model.clocks import SystemClock, UnixTime
 from federation.model.identity import NodeKey
 from federation.model.number import Number
 from node.control import JsonObject, RefusedError
@@ -15,6 +15,7 @@ from node.domain_desk import DomainDesk, DomainNames
 from node.pin_desk import PinDesk
 from node.sheet import AccountSheet, ServedAt
 from node.storage.pins import PinBook
+from node.turn_credentials import turn_credentials
 
 KEY = NodeKey(bytes(range(32)))
 SERVED = ServedAt(key_name=KEY.id.key_name, addresses=("192.0.2.7",), sip_port=5070)
@@ -208,6 +209,13 @@ class MemoryNode:
     async def user_remove(self, login: str) -> None:
         self._sheet(login)
         del self.users[login]
+
+    async def turn_credentials(self, login: str, *, ttl: int | None = None) -> JsonObject:
+        if login not in self.users:
+            raise RefusedError(f"no account {login!r} here", 404)
+        return turn_credentials(
+            login, ttl, secret=bytes(32), served=SERVED, now=UnixTime(1_800_000_000.5)
+        )
 
     async def calls(self) -> list[JsonObject]:
         return list(self.live_calls.values())
