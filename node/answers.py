@@ -12,7 +12,7 @@ from federation.model.errors import ConfigError
 from federation.model.identity import NodeId
 from federation.peers import Links
 from media_relay.pool import RelayPool
-from node.accounts.account import Account
+from node.accounts.account import Account, AccountKind
 from node.accounts.book import AccountBook
 from node.accounts.keeper import AccountKeeper
 from node.accounts.login import AccountError
@@ -24,6 +24,7 @@ from node.domain_desk import DomainDesk
 from node.edge.edge import Edge
 from node.names import OwnNames
 from node.outside import Outside
+from node.phone_features import PhoneFeatures
 from node.pin_desk import PinDesk, pin_as_json
 from node.routing import (
     DomainTarget,
@@ -80,6 +81,7 @@ class Answers:
     domain_desk: DomainDesk
     explainer: Explainer
     turn_secret: bytes
+    phone_features: PhoneFeatures
 
     # Looking
 
@@ -299,6 +301,7 @@ class Answers:
                 "devices": len(self.registrar.bindings(account.login, now=self.clock.unix())),
             }
             for account in sorted(self.accounts, key=lambda account: account.login)
+            if account.kind is not AccountKind.GROUP
         ]
 
     async def user_show(self, login: str) -> JsonObject:
@@ -315,7 +318,7 @@ class Answers:
             }
             for binding in self.registrar.bindings(account.login, now=self.clock.unix())
         ]
-        return self._sheet(account) | {"devices": devices}
+        return self._sheet(account) | {"devices": devices} | self.phone_features.desk.of(account)
 
     async def user_add(
         self,
@@ -366,6 +369,8 @@ class Answers:
 
     def _account(self, login: str) -> Account:
         account = self.accounts.by_login(login)
+        if account is not None and account.kind is AccountKind.GROUP:
+            raise RefusedError(f"{login} is a ring group; see ringmesh group --help")
         if account is None:
             raise RefusedError(
                 f"no account {login!r} here; `ringmesh user list` shows which there are", 404

@@ -10,6 +10,9 @@
     POST   /v1/domains             GET    /v1/domains/{name}/check
     POST   /v1/turn/credentials
 
+    GET    /v1/groups              POST   /v1/users/{login}/features
+    POST   /v1/groups              GET, POST, DELETE /v1/groups/{login}
+
 Whoever may open the socket may do everything: its mode is 0600, in a folder of mode 0700. Errors
 are `{"error": "<sentence>"}` with a fitting status.
 """
@@ -17,14 +20,15 @@ are `{"error": "<sentence>"}` with a fitting status.
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from federation.model.errors import ConfigError, PeerError, RingmeshError, UsageError
-from federation.model.identity import PublicKey
+from node.api_answers import answer as _answer
+from node.api_answers import body_of as _body
+from node.api_features import feature_routes
 from node.control import NodeControl, RefusedError
 from node.unix_socket import listen_at
 
@@ -33,7 +37,6 @@ MAX_TARGET = 1024
 "Characters of a URI that can be asked for."
 SHUTDOWN_SECONDS = 1.0
 "How long a request under way may still take when the node stops."
-_Body = TypeVar("_Body", bound=msgspec.Struct)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -135,6 +138,7 @@ class ApiServer:
                 web.post("/v1/turn/credentials", self._turn_credentials),
                 web.get("/v1/calls", self._calls),
                 web.delete("/v1/calls/{id}", self._hangup),
+                *feature_routes(self._control),
             ]
         )
         return application
@@ -252,28 +256,6 @@ def _asked_for(request: web.Request) -> str:
     if len(uri) > MAX_TARGET:
         raise RefusedError(f"a target has at most {MAX_TARGET} characters", 400)
     return uri
-
-
-async def _body(request: web.Request, kind: type[_Body]) -> _Body:
-    try:
-        return msgspec.json.decode(await request.read() or b"{}", type=kind)
-    except msgspec.DecodeError as error:
-        raise RefusedError(f"the request's JSON will not do: {error}", 400) from error
-
-
-def _answer(value: Any, status: int = 200) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(value, enc_hook=_plain),
-        status=status,
-        content_type="application/json",
-    )
-
-
-def _plain(value: Any) -> str:
-    """Numbers and keys are texts of their own types; anything else is a mistake of ours."""
-    if isinstance(value, (str, PublicKey)):
-        return str(value)
-    raise UsageError(f"an answer holds a {type(value).__name__}, which JSON has not")
 
 
 def _error(sentence: str, status: int) -> web.Response:

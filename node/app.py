@@ -55,8 +55,10 @@ from node.storage.bindings import BindingStore
 from node.storage.call_records import CallRecords
 from node.storage.database import Database
 from node.storage.dialogs import DialogStore
+from node.storage.features import FeatureBook
 from node.storage.pins import PinBook
 from node.storage.published import PublishedNames
+from node.storage.ring_groups import RingGroups
 from node.storage.storage import Storage
 from node.storage.verified_numbers import VerifiedNumbers
 from node.turn import TurnService
@@ -156,6 +158,8 @@ class Node(Desks):
         self.pin_book = PinBook(loaded.pins, self._storage)
         self.pin_desk = PinDesk(self.pin_book, self._clock)
         self._verified = VerifiedNumbers(loaded.verified, self._storage)
+        self.features = FeatureBook(loaded.features, self._storage)
+        self.ring_groups = RingGroups(loaded.ring_groups, self._storage)
         self._bindings = BindingStore(self._storage)
         self.registrar = Registrar()
         self.registrar.restore(loaded.bindings, now=self._clock.unix())
@@ -304,6 +308,8 @@ class Node(Desks):
                 store_bindings=self._bindings.apply,
                 dialogs=DialogStore(self._storage),
                 records=CallRecords(self._storage),
+                features=self.features,
+                ring_groups=self.ring_groups,
                 clock=self._clock,
                 entropy=small,
                 is_open=self._config.sip.open,

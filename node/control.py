@@ -4,9 +4,12 @@ Answers are plain JSON values, since they leave the process as they are. Keys li
 promised; an answer may hold more.
 """
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from federation.model.errors import RingmeshError
+
+if TYPE_CHECKING:
+    from node.phone_features import PhoneFeatures
 
 JsonObject = dict[str, Any]
 
@@ -25,6 +28,9 @@ class RefusedError(RingmeshError):
 
 class NodeControl(Protocol):
     """A running node, as its operator sees it. Each method may raise `RefusedError`."""
+
+    phone_features: "PhoneFeatures"
+    "Call forwarding, do-not-disturb and ring groups; there once the node was started."
 
     async def status(self) -> JsonObject:
         """How the node is.

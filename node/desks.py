@@ -10,10 +10,14 @@ from node.answers import Answers
 from node.control import JsonObject
 from node.dns_lines import Whereabouts
 from node.domain_desk import DomainDesk, DomainNames
+from node.feature_desk import FeatureDesk
 from node.own_domains import OwnDomains, careful
+from node.phone_features import PhoneFeatures
 from node.publication import Publication
 from node.sheet import ServedAt
 from node.state import StateError, StateFolder
+from node.storage.features import FeatureBook
+from node.storage.ring_groups import RingGroups
 from node.why import Explainer
 
 log = structlog.get_logger("node")
@@ -29,6 +33,8 @@ class Desks(Answers):
     _domain_names: DomainNames
     _looks: OwnDomains
     _proven: frozenset[str] = frozenset()
+    features: FeatureBook
+    ring_groups: RingGroups
 
     def served(self) -> JsonObject:
         """Where accounts are reached, for commands while the node is stopped."""
@@ -50,6 +56,18 @@ class Desks(Answers):
             clock=self.clock,
             looks=self._looks,
             on_change=self._on_domains,
+        )
+        self.phone_features = PhoneFeatures(
+            FeatureDesk(
+                self.accounts,
+                self.features,
+                self.ring_groups,
+                key_name=self._key.id.key_name,
+                sheet=self._sheet,
+                read=lambda uri: self.reader.classify(uri, may_leave=True),
+            ),
+            self.keeper,
+            self.storage,
         )
         self.explainer = Explainer(
             node=self._key.id,

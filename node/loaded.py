@@ -12,12 +12,15 @@ from node.accounts.rows import load_accounts
 from node.edge.token import SECRET_BYTES
 from node.sip.binding import Binding
 from node.storage.bindings import load_bindings
+from node.storage.call_records import trim_call_records
 from node.storage.database import Database
 from node.storage.dialogs import load_dialogs
 from node.storage.domains import load_domains
+from node.storage.features import Features, load_features
 from node.storage.meta import kept_secret
 from node.storage.pins import Pin, load_pins
 from node.storage.published import Published, load_published
+from node.storage.ring_groups import RingGroup, load_ring_groups
 from node.storage.verified_numbers import load_verified_numbers
 
 ROUTE_KEY = "route-key"
@@ -36,18 +39,21 @@ class Loaded:
     published: dict[str, Published]
     domains: list[str]
     "Those that a command added."
+    features: list[Features]
+    ring_groups: list[RingGroup]
     route_secret: bytes
     turn_secret: bytes
     "Makes passwords of time-limited TURN names, unless the configuration has one."
 
     @classmethod
     def from_database(cls, database: Database, *, entropy: Entropy, now: UnixTime) -> Self:
-        """Read it all; secrets are made where there are none.
+        """Read it all; secrets are made where there are none, old call records go.
 
         Raises:
             StorageError: the database cannot be read or written.
         """
         with database.write() as connection:
+            trim_call_records(connection)
             return cls(
                 accounts=load_accounts(connection),
                 bindings=load_bindings(connection, now=now),
@@ -56,6 +62,8 @@ class Loaded:
                 dialogs=load_dialogs(connection),
                 published=load_published(connection),
                 domains=load_domains(connection),
+                features=load_features(connection),
+                ring_groups=load_ring_groups(connection),
                 route_secret=kept_secret(connection, ROUTE_KEY, SECRET_BYTES, entropy),
                 turn_secret=kept_secret(
                     connection, turn_credentials.SECRET_NAME, turn_credentials.SECRET_BYTES, entropy

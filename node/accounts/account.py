@@ -19,6 +19,8 @@ class AccountKind(enum.StrEnum):
     "A person's devices."
     TRUNK = "trunk"
     "A PBX, with extensions behind it."
+    GROUP = "group"
+    "Nothing: its calls ring other accounts."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

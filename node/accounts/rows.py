@@ -10,7 +10,7 @@ from federation.model.identity import AccountId
 from federation.model.number import Number
 from node.accounts.account import Account, AccountKind, PasswordHashes
 from node.sip.digest import DigestPreference
-from node.storage.schema import accounts, aliases, bindings
+from node.storage.schema import accounts, aliases, bindings, features, ring_groups
 
 
 def load_accounts(connection: Connection) -> list[Account]:
@@ -55,7 +55,9 @@ def store_number(connection: Connection, account: AccountId, number: Number) -> 
 
 
 def delete_account(connection: Connection, login: str) -> None:
-    """Delete an account and its registrations."""
+    """Delete an account, its registrations and what was set for it."""
+    connection.execute(delete(features).where(features.c.login == login))
+    connection.execute(delete(ring_groups).where(ring_groups.c.login == login))
     connection.execute(delete(bindings).where(bindings.c.login == login))
     connection.execute(delete(aliases).where(aliases.c.login == login))
     connection.execute(delete(accounts).where(accounts.c.login == login))

@@ -15,6 +15,8 @@ from node.cli import (
     directory,
     domains,
     explaining,
+    features,
+    groups,
     looking,
     pins,
     turn,
@@ -34,7 +36,10 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("demo")(demo.demo)
 app.command("status")(looking.status)
+users.app.command("forward")(features.forward)
+users.app.command("dnd")(features.dnd)
 app.add_typer(users.app, name="user")
+app.add_typer(groups.app, name="group")
 app.command("peers")(looking.peers)
 app.command("resolve")(looking.resolve)
 app.command("why")(explaining.why)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from federation.domain_proof import DnsResolver
 from federation.model.clocks import SystemClock, SystemEntropy
-from node.accounts.account import Account
+from node.accounts.account import Account, AccountKind
 from node.accounts.login import AccountError, Reserved
 from node.accounts.rows import load_accounts
 from node.accounts.store import AccountStore
@@ -23,14 +23,17 @@ from node.config import Config
 from node.control import RefusedError
 from node.dns_lines import Whereabouts
 from node.domain_desk import DomainDesk, DomainNames
+from node.feature_desk import FeatureDesk
 from node.pin_desk import PinDesk
 from node.settings import load
 from node.sheet import AccountSheet, ServedAt
 from node.state import StateFolder
 from node.storage.database import Database
 from node.storage.domains import load_domains
+from node.storage.features import FeatureBook, load_features
 from node.storage.meta import kept_secret
 from node.storage.pins import PinBook, load_pins
+from node.storage.ring_groups import RingGroups, load_ring_groups
 from node.storage.writer import WriteThrough
 from node.turn_credentials import SECRET_BYTES, SECRET_NAME, turn_credentials, turn_secret
 
@@ -38,9 +41,10 @@ from node.turn_credentials import SECRET_BYTES, SECRET_NAME, turn_credentials, t
 class StoppedNodeDesk:
     """Changes the accounts where they are stored. The caller holds the state folder's lock."""
 
-    def __init__(self, store: AccountStore, served: ServedAt) -> None:
+    def __init__(self, store: AccountStore, served: ServedAt, features: FeatureDesk) -> None:
         self._store = store
         self._served = served
+        self._features = features
 
     def all(self) -> list[dict[str, Any]]:
         """Every user; how many devices are there is known to a running node only."""
@@ -53,11 +57,13 @@ class StoppedNodeDesk:
                 "devices": None,
             }
             for account in sorted(self._store.book, key=lambda account: account.login)
+            if account.kind is not AccountKind.GROUP
         ]
 
     def show(self, login: str) -> dict[str, Any]:
         """One user's sheet."""
-        return self._sheet(self._store.get(login))
+        account = self._user(login)
+        return self._sheet(account) | self._features.of(account)
 
     def add(self, user: NewUser) -> dict[str, Any]:
         """Make a user and its number."""
@@ -83,22 +89,33 @@ class StoppedNodeDesk:
 
     def passwd(self, login: str, password: str | None) -> dict[str, Any]:
         """Set a password."""
-        made = self._store.set_password(login, password)
+        made = self._store.set_password(self._user(login).login, password)
         return self._sheet(made.account, made.password)
 
     def remove(self, login: str) -> None:
         """Remove a user."""
-        self._store.remove(login)
+        self._store.remove(self._user(login).login)
+
+    def _user(self, login: str) -> Account:
+        account = self._store.get(login)
+        if account.kind is AccountKind.GROUP:
+            raise RefusedError(f"{login} is a ring group; see ringmesh group --help")
+        return account
 
     def _sheet(self, account: Account, password: str | None = None) -> dict[str, Any]:
-        return AccountSheet(
-            login=account.login,
-            served=self._served,
-            number=account.number,
-            extension=account.extension,
-            name=account.name,
-            password=password,
-        ).as_json()
+        return sheet_of(account, self._served, password)
+
+
+def sheet_of(account: Account, served: ServedAt, password: str | None = None) -> dict[str, Any]:
+    """What a person sees of an account."""
+    return AccountSheet(
+        login=account.login,
+        served=served,
+        number=account.number,
+        extension=account.extension,
+        name=account.name,
+        password=password,
+    ).as_json()
 
 
 @contextlib.contextmanager
@@ -109,19 +126,34 @@ def stopped_desk(folder: StateFolder) -> Iterator[StoppedNodeDesk]:
         ConfigError: the configuration or a file of the folder will not do.
         StorageError: the database cannot be used.
     """
+    with stopped_accounts(folder) as (store, served, features):
+        yield StoppedNodeDesk(store, served, features)
+
+
+@contextlib.contextmanager
+def stopped_accounts(folder: StateFolder) -> Iterator[tuple[AccountStore, ServedAt, FeatureDesk]]:
+    """The accounts of a stopped node, where they are reached, and what was set for them."""
     with _opened(folder) as (config, database):
         names = _domain_names(config, folder, database)
         served = _served(config, folder, names)
-        yield StoppedNodeDesk(
-            AccountStore(
-                database,
-                clock=SystemClock(),
-                entropy=SystemEntropy(),
-                domains=served.login_domains,
-                reserved=Reserved(emergency=frozenset(config.dialling.emergency_numbers)),
-            ),
-            served,
+        store = AccountStore(
+            database,
+            clock=SystemClock(),
+            entropy=SystemEntropy(),
+            domains=served.login_domains,
+            reserved=Reserved(emergency=frozenset(config.dialling.emergency_numbers)),
         )
+        with database.read() as connection:
+            features, groups = load_features(connection), load_ring_groups(connection)
+        writer = WriteThrough(database)
+        desk = FeatureDesk(
+            store.book,
+            FeatureBook(features, writer),
+            RingGroups(groups, writer),
+            key_name=served.key_name,
+            sheet=lambda account: sheet_of(account, served),
+        )
+        yield store, served, desk
 
 
 @contextlib.contextmanager

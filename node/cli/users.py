@@ -146,9 +146,24 @@ def _print_sheet(sheet: dict[str, Any], *, as_json: bool) -> None:
         ("name", sheet.get("name")),
         ("addresses", sheet["uri"]),
     ]
+    if sheet.get("dnd"):
+        fields.append(("do not disturb", "on"))
+    if ways := forwarding_of(sheet):
+        fields.append(("forwarded", ways))
     if "devices" in sheet:
         fields.append(("devices", [_device(device) for device in sheet["devices"]]))
     print_fields(fields)
+
+
+def forwarding_of(sheet: dict[str, Any]) -> list[str]:
+    """Where an account's calls go on to, in words."""
+    ways = sheet.get("forwarding") or {}
+    words = {
+        "always": "always to {}",
+        "busy": "when busy to {}",
+        "no_answer": f"without an answer for {ways.get('after')} s to {{}}",
+    }
+    return [text.format(spoken(ways[name])) for name, text in words.items() if ways.get(name)]
 
 
 def _device(device: Any) -> str:

@@ -14,7 +14,8 @@ from node.edge.hub import Hub, Upstream
 from node.edge.identity import Caller
 from node.edge.indialog import note_subscription
 from node.edge.outward import Outward
-from node.edge.redirect import Redirects, status_of
+from node.edge.redirect import status_of
+from node.edge.ringing import Ringing
 from node.edge.transfer import make_refer_to_reachable
 from node.edge.vouching import Voucher
 from node.outside import Outside
@@ -26,9 +27,7 @@ from node.routing import (
     Target,
     TargetReader,
 )
-from node.sip.errors import SipParseError
 from node.sip.message import Request, Response
-from node.sip.registrar import Registrar
 
 UNANSWERED_LIFE = 60.0
 "Seconds a set of SUBSCRIBE or REFER is kept before its 2xx says for how long."
@@ -42,9 +41,8 @@ class Calls:
     branches: BranchMaker
     reader: TargetReader
     locator: Locator
-    registrar: Registrar
     voucher: Voucher
-    redirects: Redirects
+    ringing: Ringing
     echo: EchoService
     outward: Outward | None = None
     "Takes calls to other SIP networks; `None`: nobody does."
@@ -158,31 +156,7 @@ class Calls:
             case ServiceTarget():
                 self.echo.start(context)
             case LocalTarget(account=account):
-                self._to_devices(context, account, caller)
-
-    def _to_devices(self, context: RequestContext, account: Account, caller: Caller) -> None:
-        bindings = [
-            binding
-            for binding in self.registrar.bindings(account.login, now=self.hub.clock.unix())
-            if binding.is_connected
-        ]
-        if not bindings:
-            context.refuse(480, "no device of this user is connected")
-            return
-        try:
-            breadths = self.hub.forwarder.breadths(context.request, len(bindings))
-            branches = [
-                self.branches.device(context, binding, caller, breadth=breadth)
-                for binding, breadth in zip(bindings, breadths, strict=True)
-            ]
-        except SipParseError as error:
-            context.refuse(error.status, error.reason)
-            return
-        except (PeerError, RelayError) as error:
-            context.refuse(status_of(error), str(error))
-            return
-        self.redirects.follow(context, branches, account, caller)
-        context.start(branches)
+                self.ringing.call(context, account, caller)
 
     async def _elsewhere(self, context: RequestContext, account: Account, target: Target) -> None:
         located = await self.locator.locate(target)

@@ -155,6 +155,8 @@ class DialogSet:
     "Ends the dialog-forming request while it is unanswered."
     peer: NodeId | None = None
     "The other node of a call between nodes, for people."
+    called: str | None = None
+    "The account here that the call was for."
     forwarder: str | None = None
     "The account here that the call was for and that sent it on."
     expires: Monotonic | None = None

@@ -26,6 +26,7 @@ from node.edge.memory import StoredDialogError, pack_dialog, unpack_dialog
 from node.edge.outward import Outward, OutwardParts
 from node.edge.redirect import Redirects
 from node.edge.registration import Registrations
+from node.edge.ringing import Ringing
 from node.edge.shedding import Shedding
 from node.edge.strangers import Strangers
 from node.edge.token import RouteTokens
@@ -58,6 +59,8 @@ from node.sip.registrar import Registrar
 from node.sip.transaction import TransactionLayer
 from node.storage.call_records import CallRecords
 from node.storage.dialogs import DialogStore
+from node.storage.features import FeatureBook
+from node.storage.ring_groups import RingGroups
 
 TIMER_GRAIN = 0.02
 "Seconds between two looks at the transactions' timers at least: their ends share a wake-up."
@@ -84,6 +87,8 @@ class EdgeParts:
     store_bindings: Callable[[Iterable[BindingChange]], None]
     dialogs: DialogStore
     records: CallRecords
+    features: FeatureBook
+    ring_groups: RingGroups
     clock: Clock
     entropy: Entropy
     overload: OverloadControl = field(default_factory=OverloadControl)
@@ -134,21 +139,23 @@ class Edge:
         pending: dict[bytes, MeshBranch] = {}
         self._echo = EchoService(hub)
         maker = BranchMaker(hub, self._clients, pending, parts.voucher)
+        redirects = Redirects(
+            hub, maker, parts.accounts, parts.reader, parts.locator, parts.voucher
+        )
         self._calls = Calls(
             hub=hub,
             branches=maker,
-            redirects=Redirects(
+            ringing=Ringing(
                 hub,
                 maker,
+                redirects,
                 parts.accounts,
-                parts.reader,
-                parts.locator,
                 parts.registrar,
-                parts.voucher,
+                parts.features,
+                parts.ring_groups,
             ),
             reader=parts.reader,
             locator=parts.locator,
-            registrar=parts.registrar,
             voucher=parts.voucher,
             echo=self._echo,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from federation.model.clocks import UnixTime
 from media_relay.reports import EndpointReport
-from node.edge.dialog import DialogSet, PhoneSide
+from node.edge.dialog import DialogSet, PhoneSide, ServiceSide, Side
 from node.edge.hub import Hub
 from node.edge.media import CallMedia
 from node.storage.call_records import CallRecord, CallRecords, StreamQuality
@@ -30,12 +30,17 @@ class Journal:
     def ended(self, group: DialogSet, reason: str) -> None:
         """A call ended; its media is freed already."""
         answered = [d for d in group.dialogs.values() if d.answered_at is not None]
+        account, other = _logins_of(group)
         record = CallRecord(
             id=f"{int(group.created_at * 1000):x}-{group.id}",
             call_id=group.call_id,
             caller=name_of(group),
             target=plain(group.to_value),
-            account=_login_of(group),
+            account=account,
+            other_account=other,
+            direction=_direction_of(group),
+            path=_path_of(group),
+            codec=None if group.media is None else group.media.codec,
             peer=None if group.peer is None else group.peer.text,
             started_at=group.created_at,
             answered_at=answered[0].answered_at if answered else None,
@@ -112,11 +117,42 @@ def _readable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _login_of(group: DialogSet) -> str | None:
-    for side in (group.caller, *(dialog.callee for dialog in group.dialogs.values())):
-        if isinstance(side, PhoneSide) and side.login:
-            return side.login
-    return group.forwarder
+def _logins_of(group: DialogSet) -> tuple[str | None, str | None]:
+    """The logins here that a call was of: who called or was called, and the other one."""
+    dialog = group.confirmed
+    caller, taker = _login_at(group.caller), _login_at(dialog.callee) if dialog else None
+    called = group.called or group.forwarder
+    account = caller or called or taker
+    other = taker if taker is not None and taker != account else called
+    return account, None if other == account else other
+
+
+def _login_at(side: Side) -> str | None:
+    """The account of a device; `None` for other nodes, other networks and services."""
+    return (side.login or None) if isinstance(side, PhoneSide) else None
+
+
+def _direction_of(group: DialogSet) -> str:
+    if _login_at(group.caller) is None:
+        return "in"
+    return "out" if group.peer is not None or _goes_outside(group) else "local"
+
+
+def _goes_outside(group: DialogSet) -> bool:
+    """Whether a device of no account here was called: a server of another SIP network."""
+    return any(
+        isinstance(side, PhoneSide) and not side.login for side, _ in group.by_branch.values()
+    )
+
+
+def _path_of(group: DialogSet) -> str:
+    if group.peer is not None:
+        return "node"
+    caller = group.caller
+    if _goes_outside(group) or (isinstance(caller, PhoneSide) and not caller.login):
+        return "sip"
+    is_service = any(isinstance(d.callee, ServiceSide) for d in group.dialogs.values())
+    return "service" if is_service else "local"
 
 
 def _status_in(reason: str) -> int:

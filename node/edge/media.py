@@ -15,6 +15,7 @@ from federation.model.clocks import Entropy, Monotonic
 from federation.model.errors import PeerError
 from media_relay.reports import EndpointReport
 from media_relay.session import Anchor, RelaySession
+from node.edge.codec import codec_of
 from node.edge.legs import Leg, LegEnd, LegMark, NoIndex
 from node.edge.phone_media import PhoneEnd, PhoneMark
 from node.sip.sdp import MediaSection, Sdp
@@ -114,6 +115,8 @@ class CallMedia:
         "Whether a side sends media through us all the time, by its own last description."
         self.activity = Activity(now)
         self.closed = False
+        self.codec: str | None = None
+        "What the newest answer of the main stream agreed on, as in SDP, upper case."
         self._main: dict[str, tuple[Handle, Handle | None]] = {}
         "By To-tag: the caller's and the callee's end of the main stream."
 
@@ -239,6 +242,7 @@ class CallMedia:
             return
         if final:
             self._settled = (branch, tag)
+        self.codec = codec_of(sdp.media) or self.codec
         self._connect(branch, tag)
 
     def _connect(self, branch: int, tag: str) -> None:

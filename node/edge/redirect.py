@@ -1,11 +1,11 @@
-"""3xx from a device: its edge goes on to where the device points (RFC 3261 16.5).
+"""Calls that go on: a 3xx from a device (RFC 3261 16.5), or an account's call forwarding.
 
 A 3xx never crosses a link, nor does a caller see it. Each Contact is taken as dialled by the
 account whose device sent it, under that account's limits; what goes on says so in Diversion, and
 towards another node in a statement of ours with the original one inside it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ from federation.model.errors import PeerError
 from media_relay.errors import RelayError
 from node.accounts.account import Account
 from node.accounts.book import AccountBook
-from node.edge.branches import Branch, BranchOwner, MeshBranch, PhoneBranch
+from node.edge.branches import Branch, BranchOwner, MeshBranch
 from node.edge.branching import BranchMaker, Diverted
 from node.edge.context import RequestContext
 from node.edge.dialog import PhoneSide
@@ -27,7 +27,6 @@ from node.routing import LocalTarget, Locator, Refusal, ServiceTarget, TargetRea
 from node.sip.errors import SipParseError
 from node.sip.headers import NameAddr
 from node.sip.message import Response
-from node.sip.registrar import Registrar
 from node.sip.sdp import SdpError
 from node.sip.uri import Uri
 
@@ -45,7 +44,7 @@ def status_of(error: PeerError | RelayError) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """How a call came to the devices of an account."""
 
     accounts: tuple[Account, ...]
@@ -55,10 +54,10 @@ class _Place:
 
 
 @dataclass(slots=True)
-class _Trail:
+class Trail:
     """What is known of one request's redirections."""
 
-    places: dict[int, _Place]
+    places: dict[int, Place]
     "Where each branch to a device leads."
     caller: Caller
     seen: set[str] = field(default_factory=set)
@@ -71,135 +70,137 @@ class _Nowhere:
     id: int
     owner: BranchOwner
     text: str
+    status: int = 480
 
     def start(self) -> None:
-        self.owner.on_failure(self.id, 480, self.text)
+        self.owner.on_failure(self.id, self.status, self.text)
 
     def cancel(self) -> None:
         """It has failed already."""
 
 
 @dataclass(slots=True)
-class _Onward:
+class Onward:
     """Reads what a call that was sent on is answered, before its request context does."""
 
-    context: RequestContext
+    owner: BranchOwner
     is_node: bool
 
     def on_response(
         self, branch: int, response: Response, legs: Sequence[Leg], peer_ip: str
     ) -> None:
+        """A response came over the branch."""
         if response.status == 482:
-            self.context.on_failure(branch, 480, "the call came round again")
+            self.owner.on_failure(branch, 480, "the call came round again")
         elif self.is_node and 300 <= response.status < 400:
-            self.context.on_failure(branch, 480, "sent on by another node")
+            self.owner.on_failure(branch, 480, "sent on by another node")
         else:
-            self.context.on_response(branch, response, legs, peer_ip)
+            self.owner.on_response(branch, response, legs, peer_ip)
 
     def on_failure(self, branch: int, status: int, reason: str) -> None:
-        self.context.on_failure(branch, status, reason)
+        """The branch ended without a response."""
+        self.owner.on_failure(branch, status, reason)
 
 
 @dataclass(slots=True)
 class Redirects:
-    """Follows the 3xx of devices."""
+    """Follows the 3xx of devices, and sends calls on where an account's forwarding says."""
 
     hub: Hub
     branches: BranchMaker
     accounts: AccountBook
     reader: TargetReader
     locator: Locator
-    registrar: Registrar
     voucher: Voucher
+    ring: Callable[[RequestContext, Account, Place, Trail], None] = field(init=False)
+    "Rings an account of this node that a call was sent on to (`node.edge.ringing`)."
 
-    def follow(
-        self,
-        context: RequestContext,
-        branches: Sequence[Branch],
-        account: Account,
-        caller: Caller,
-    ) -> None:
-        """Have the 3xx of these branches, devices of `account`, followed."""
-        trail = _Trail({branch.id: _Place((account,)) for branch in branches}, caller)
+    def begin(self, context: RequestContext, caller: Caller) -> Trail:
+        """Have the 3xx of branches that will stand in the trail followed."""
+        trail = Trail({}, caller)
         context.redirect = lambda ctx, branch, response: self._moved(ctx, branch, response, trail)
+        return trail
 
     def _moved(
-        self, context: RequestContext, branch: int, response: Response, trail: _Trail
+        self, context: RequestContext, branch: int, response: Response, trail: Trail
     ) -> bool:
         """Take up a 3xx in place of the answer that it is not."""
-        place, uris = trail.places.get(branch), _targets(response)
+        place = trail.places.get(branch)
+        uris = [] if place is None else _targets(response)
         if place is None or not uris:
-            context.start([self._nowhere(context, "sent on to nowhere")])
+            context.start([self.nowhere(context, "sent on to nowhere")])
             return True
+        self.send_on(context, place, uris, trail, _reason(response.status))
+        return True
+
+    def send_on(
+        self,
+        context: RequestContext,
+        place: Place,
+        uris: Sequence[Uri],
+        trail: Trail,
+        reason: str,
+    ) -> None:
+        """Let a call that was for the last account of `place` go on; `reason` as in RFC 5806."""
         sent_on = len(context.request.values("Diversion")) + len(place.diversions)
         if sent_on >= MAX_REDIRECTS:
-            context.start([self._nowhere(context, "forwarded too often")])
-            return True
+            context.start([self.nowhere(context, "forwarded too often")])
+            return
         if context.group is not None:
             context.group.forwarder = place.accounts[-1].login
-        value = f"<{self._address(place.accounts[-1])}>;reason={_reason(response.status)}"
-        place = _Place(place.accounts, (value, *place.diversions))
+        value = f"<{self._address(place.accounts[-1])}>;reason={reason}"
+        place = Place(place.accounts, (value, *place.diversions))
         for uri in uris:
             if str(uri) not in trail.seen:
                 trail.seen.add(str(uri))
                 context.hold()
                 self.hub.spawn(self._try(context, uri, place, trail))
-        return True
 
-    async def _try(self, context: RequestContext, uri: Uri, place: _Place, trail: _Trail) -> None:
+    async def _try(self, context: RequestContext, uri: Uri, place: Place, trail: Trail) -> None:
         try:
             branches = await self._branches(context, uri, place, trail)
         except (PeerError, RelayError) as error:
-            branches = [self._nowhere(context, str(error))]
+            branches = [self.nowhere(context, str(error))]
         if not context.done:
             context.start(branches)
             context.release()
 
     async def _branches(
-        self, context: RequestContext, uri: Uri, place: _Place, trail: _Trail
+        self, context: RequestContext, uri: Uri, place: Place, trail: Trail
     ) -> Sequence[Branch]:
         target = self.reader.classify(uri, may_leave=True)
         match target:
             case Refusal(text=text):
-                return [self._nowhere(context, text)]
+                return [self.nowhere(context, text)]
             case ServiceTarget():
-                return [self._nowhere(context, "services take no forwarded calls")]
+                return [self.nowhere(context, "services take no forwarded calls")]
             case LocalTarget(account=account):
-                return self._devices(context, account, place, trail)
+                place = Place((*place.accounts, account), place.diversions)
+                self.ring(context, account, place, trail)
+                return []
         located = await self.locator.locate(target)
         if isinstance(located, Refusal):
-            return [self._nowhere(context, located.text)]
+            return [self.nowhere(context, located.text)]
         if isinstance(located, Outside):
-            return [self._nowhere(context, "calls are not sent on to other SIP networks")]
+            return [self.nowhere(context, "calls are not sent on to other SIP networks")]
         if context.done or not context.forking.takes_branches:
             return []
         diverted = Diverted(", ".join(place.diversions), self._statement(context, place))
         branch = self.branches.node(context, place.accounts[-1], located, diverted)
         return [self._onward(context, branch)]
 
-    def _devices(
-        self, context: RequestContext, account: Account, place: _Place, trail: _Trail
-    ) -> Sequence[Branch]:
-        """Branches to the devices of another account of this node."""
-        header, made = ", ".join(place.diversions), []
-        for binding in self.registrar.bindings(account.login, now=self.hub.clock.unix()):
-            if binding.is_connected and context.forking.takes_branches:
-                branch = self.branches.device(context, binding, trail.caller, header)
-                trail.places[branch.id] = _Place((*place.accounts, account), place.diversions)
-                made.append(self._onward(context, branch))
-        return made or [self._nowhere(context, "no device of that user is connected")]
-
-    def _onward(self, context: RequestContext, branch: PhoneBranch | MeshBranch) -> Branch:
-        branch.owner = _Onward(context, is_node=isinstance(branch, MeshBranch))
+    def _onward(self, context: RequestContext, branch: MeshBranch) -> Branch:
+        branch.owner = Onward(context, is_node=True)
         return branch
 
-    def _nowhere(self, context: RequestContext, text: str) -> Branch:
+    def nowhere(self, context: RequestContext, text: str, status: int = 480) -> Branch:
+        """A branch that fails at once, in place of one to a target that cannot be reached."""
         self.hub.log.info("redirect_failed", call_id=context.request.call_id, reason=text)
-        return _Nowhere(context.new_branch_id(), context, text)
+        return _Nowhere(context.new_branch_id(), context, text, status)
 
     # Who called first
 
-    def _statement(self, context: RequestContext, place: _Place) -> bytes | None:
+    def _statement(self, context: RequestContext, place: Place) -> bytes | None:
         """What is stated of the call on its way to who sends it on now, one within the other."""
         statement = self._original(context, place.accounts[0])
         for sender, receiver in pairwise(place.accounts):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, or_, select
 
 from federation.model.clocks import UnixTime
 from node.storage import schema
@@ -54,6 +54,14 @@ class CallRecord:
     "What the caller's side sent; `None` for a call without media."
     from_callee: StreamQuality | None = None
     "What the callee's side sent; `None` also for a service of this node."
+    other_account: str | None = None
+    "A second login here: who was called by `account`, or took the call in its place."
+    direction: str | None = None
+    "`in` from elsewhere, `out` to elsewhere, `local`; `None` in records of an older version."
+    path: str | None = None
+    "`node` by way of another node, `sip` of another SIP network, `service` of ours, `local`."
+    codec: str | None = None
+    "Name of the main stream's codec as in SDP, upper case; `None` where none was agreed."
 
     @property
     def duration(self) -> float:
@@ -95,10 +103,20 @@ class CallRecords:
         self._writer.put("call_records", (record.id,), record.row())
 
 
-def newest_call_records(connection: Connection, limit: int) -> Iterator[CallRecord]:
-    """Up to `limit` records, newest first."""
+def newest_call_records(
+    connection: Connection,
+    limit: int,
+    *,
+    account: str | None = None,
+    since: UnixTime | None = None,
+) -> Iterator[CallRecord]:
+    """Up to `limit` records, newest first: of one account, and begun at `since` or later."""
     table = schema.call_records
     query = select(table).order_by(table.c.started_at.desc(), table.c.id).limit(limit)
+    if account is not None:
+        query = query.where(or_(table.c.account == account, table.c.other_account == account))
+    if since is not None:
+        query = query.where(table.c.started_at >= since)
     for row in connection.execute(query).mappings():
         yield CallRecord.of_row(row)
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
     Table,
 )
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 "The newest Alembic revision; `alembic_version` holds the one a database is at."
 
 metadata = MetaData(
@@ -151,9 +151,51 @@ call_records = Table(
     Column("callee_lost", Integer),
     Column("callee_jitter", Double),
     Column("callee_longest_gap", Double),
+    Column("other_account", String(64)),
+    Column("direction", String(8)),
+    Column("path", String(8)),
+    Column("codec", String(32)),
     Index("ix_call_records_started_at", "started_at"),
 )
-"One row a finished call; how each side's main stream arrived, null where it had none."
+"""One row a finished call; how each side's main stream arrived, null where it had none.
+
+`other_account`, `direction`, `path` and `codec` are null in rows of an older version.
+"""
+
+features = Table(
+    "features",
+    metadata,
+    Column("login", String(64), primary_key=True),
+    Column("dnd", Integer, nullable=False),
+    Column("always", String(320)),
+    Column("busy", String(320)),
+    Column("no_answer", String(320)),
+    Column("after", Integer, nullable=False),
+)
+"Call forwarding and do-not-disturb of accounts that have any of them; `after` in seconds."
+
+ring_groups = Table(
+    "ring_groups",
+    metadata,
+    Column("login", String(64), primary_key=True),
+    Column("members", String(8192), nullable=False),
+    Column("mode", String(8), nullable=False),
+    Column("ring", Integer, nullable=False),
+)
+"Accounts of kind `group`: their members' logins, one a line, and how these are rung."
+
+bans = Table(
+    "bans",
+    metadata,
+    Column("address", String(64), primary_key=True),
+    Column("port", Integer, primary_key=True),
+    Column("reason", String(256), nullable=False),
+    Column("by_operator", Integer, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("until", Double),
+    Column("times", Integer, nullable=False),
+)
+"Sources that are not heard; port 0 is the whole address. `until` is null for a ban without end."
 
 meta = Table(
     "meta",

@@ -45,6 +45,8 @@ from node.sip.registrar import Registrar
 from node.sip.sdp import Sdp
 from node.storage.call_records import CallRecords
 from node.storage.dialogs import DialogStore
+from node.storage.features import FeatureBook
+from node.storage.ring_groups import RingGroups
 from node.storage.verified_numbers import VerifiedNumbers
 from tests.support.account_tools import cheap_number
 from tests.support.edge_links import LinkNetwork, MemoryLinks
@@ -121,6 +123,8 @@ class EdgeNode:
         )
         self.entropy = SeededEntropy(number)
         self.registrar = Registrar()
+        self.features = FeatureBook((), cast(Any, self.rows))
+        self.ring_groups = RingGroups((), cast(Any, self.rows))
         self.phones: dict[Endpoint, Phone] = {}
         self._world = world
         checks = NumberChecks(world.clock, VerifiedNumbers(world.verified, cast(Any, self.rows)))
@@ -152,6 +156,8 @@ class EdgeNode:
                 store_bindings=lambda changes: None,
                 dialogs=DialogStore(cast(Any, self.rows)),
                 records=CallRecords(cast(Any, self.rows)),
+                features=self.features,
+                ring_groups=self.ring_groups,
                 clock=world.clock,
                 entropy=self.entropy,
             )

@@ -38,6 +38,8 @@ def test_an_account_lives_before_the_first_start(capsys: Capture, tmp_path: Path
     assert made["uri"][0].endswith(".ringmesh.alt")
     shown = a_json(capsys, "user", "show", "alice", *state)
     assert isinstance(shown, dict)
+    features = {"dnd": shown.pop("dnd"), "forwarding": shown.pop("forwarding")}
+    assert features["dnd"] is False
     assert shown == {key: value for key, value in made.items() if key != "password"}
     changed = a_json(capsys, "user", "passwd", "alice", "--password", "long enough", *state)
     assert isinstance(changed, dict)
