@@ -14,14 +14,14 @@ from pathlib import Path
 import structlog
 
 from dht.acceptance import RecordValidator
-from dht.answers import Answerer, Unverified
+from dht.answers import Answerer
 from dht.clock_check import clock_skew, judged_clock
 from dht.confirming import Confirming
 from dht.finder import LOOKUP_BUDGET_S, Finder, Found, LookupResult, NotFound, Search
 from dht.hand_over import HandOver
 from dht.maintenance import Maintenance
 from dht.memory import Memory
-from dht.messages import FULL, Answer, ContactEntry, FindNode, Get, Pong, Store, Stored
+from dht.messages import ContactEntry
 from dht.number_claims import ClaimVerifier, Derive
 from dht.overlay import Overlay, Reply
 from dht.overlay_id import Offload, OverlayId, OverlayIdCache, overlay_id
@@ -29,6 +29,7 @@ from dht.prefixes import PrefixOffer, PrefixPayload
 from dht.publisher import Issuer, Name, Publication, Publisher
 from dht.publishing import Publishing
 from dht.record import Accepts, Kind, Record, record_key
+from dht.service import Service
 from dht.status import ContactInfo, DhtStats
 from dht.store import RecordStore
 from dht.table import AsnOf, Contact, SecureTable
@@ -91,13 +92,6 @@ class Directory:
         self._store = RecordStore(self._table.rank_of)
         self._validator = RecordValidator(network)
         self._verifier = ClaimVerifier(derive or self._derive, clock=clock)
-        self._answerer = Answerer(
-            table=self._table,
-            store=self._store,
-            validator=self._validator,
-            verdict=self._verifier.known,
-            entropy=entropy,
-        )
         self._publisher = Publisher(entropy=entropy, now=now)
         self._issuer = Issuer(key, network, newest=self._memory.newest_issued)
         self._lost: deque[Endpoint] = deque(maxlen=MAX_RECENT)
@@ -116,7 +110,7 @@ class Directory:
             send=send,
             table=self._table,
             ids=OverlayIdCache(network, offload or self._offload),
-            server=self,
+            server=self._make_service(entropy),
             confirming=self._confirming,
             on_contact=self._on_contact,
             on_lost=lambda contact: self._lost.append(contact.endpoint),
@@ -134,6 +128,23 @@ class Directory:
             clock=clock,
         )
         self._maintenance = self._make_maintenance(entropy)
+
+    def _make_service(self, entropy: Entropy) -> Service:
+        answerer = Answerer(
+            table=self._table,
+            store=self._store,
+            validator=self._validator,
+            verdict=self._verifier.known,
+            entropy=entropy,
+        )
+        return Service(
+            answerer=answerer,
+            publisher=self._publisher,
+            verifier=self._verifier,
+            store=self._store,
+            seal_key=lambda: self._overlay.seal_key,
+            clock=self._clock,
+        )
 
     def _make_finder(self, entropy: Entropy, sealed: bool) -> Finder:
         return Finder(
@@ -393,38 +404,6 @@ class Directory:
             traffic=self._overlay.traffic,
             lookup_times=tuple(self._finder.times),
         )
-
-    # What others ask (the overlay's Server)
-
-    def pong(self) -> Pong:
-        """The answer to a ping."""
-        item = self._publisher.get(Name(Kind.ADDRESS, ""))
-        issued = 0 if item is None or item.record is None else item.record.issued
-        return Pong(issued, self._overlay.seal_key, 0, int(self._clock.unix() * 1000))
-
-    def look_up(self, request: FindNode | Get, asker: Endpoint) -> Answer:
-        """The answer to find_node or get."""
-        if isinstance(request, FindNode):
-            return self._answerer.nodes(request, asker)
-        return self._answerer.records(request, asker, now=self._clock.unix())
-
-    def store(self, request: Store) -> Answer:
-        """The answer to a store."""
-        result = self._answerer.stored(request, now=self._clock.unix())
-        if isinstance(result, Stored):
-            return result
-        return self._queue(result)
-
-    def _queue(self, claim: Unverified) -> Stored:
-        record = claim.record
-
-        def judged(holds: bool) -> None:
-            if holds:
-                self._store.put(record)
-
-        number, account = Number(record.label), AccountId(record.owner)
-        is_queued = self._verifier.enqueue(number, account, judged)
-        return self._answerer.queued(record) if is_queued else Stored(FULL, 0)
 
     # Between the pieces
 

@@ -8,11 +8,11 @@ nobody's here.
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
-from dht import canonical, messages
+from dht import messages
 from dht.acquaintances import Acquaintances, Met
 from dht.answers import joined
 from dht.confirming import Confirming
@@ -20,17 +20,15 @@ from dht.cookie import TokenBucket
 from dht.frame import (
     NO_COOKIE,
     TXID_BYTES,
-    UNKNOWN_RECIPIENT,
     Frame,
     FrameError,
     FrameType,
-    padding_for,
 )
-from dht.messages import CLIENT, Answer, FindNode, Get, Ping, Request, Store
+from dht.messages import CLIENT, Answer, Ping, Request
+from dht.outgoing import RequestWriter
 from dht.overlay_id import OverlayId, OverlayIdCache, PuzzleError
 from dht.pending import Pending, PendingTable, Repeat
 from dht.scope import is_preferable
-from dht.sealing import SEAL_OVERHEAD, RequestSeal
 from dht.serving import RequestDesk, Send, Server, Traffic
 from dht.table import FIRST_PATIENCE_S, MAX_MISSES, Contact, SecureTable
 from dht.tasks import Tasks
@@ -105,6 +103,7 @@ class Overlay:
             gate=confirming,
             on_ping=self._on_ping,
         )
+        self._writer = RequestWriter(key=key, nonce=nonce, network=network, entropy=entropy)
         self._greetings = TokenBucket(GREET_RATE, GREET_BURST, now=clock.monotonic())
         self._greeting: set[Endpoint] = set()
         self._pending: PendingTable[Waiter] = PendingTable()
@@ -355,30 +354,9 @@ class Overlay:
 
     def _transmit(self, pending: Pending[Waiter], cookie: bytes) -> None:
         """Build a request's datagram and send it, at first or with something changed."""
-        request = pending.request
         contact = None if pending.recipient is None else self.known(pending.recipient)
-        pending.cookie, pending.seal = cookie, None
-        if _is_private(request) and contact is not None and contact.seal_key:
-            try:
-                pending.seal = RequestSeal(contact.seal_key, entropy=self._entropy)
-            except FrameError:
-                contact.seal_key = None
-        body = canonical.pack(request.body())
-        length = len(body) + (0 if pending.seal is None else SEAL_OVERHEAD)
-        body += bytes(padding_for(length, has_cookie=cookie != NO_COOKIE))
-        frame = Frame(
-            type=FrameType.REQUEST,
-            txid=pending.txid,
-            sender=self._key.id,
-            nonce=self._nonce,
-            to=UNKNOWN_RECIPIENT if pending.recipient is None else bytes(pending.recipient),
-            cookie=cookie,
-            body=body,
-            sealed=pending.seal is not None,
-        )
-        if pending.seal is not None:
-            frame = replace(frame, body=pending.seal.seal(body, frame.header))
-        pending.datagram = frame.signed(self._key, self._network)
+        pending.cookie = cookie
+        pending.datagram = self._writer.write(pending, contact)
         self._pending.sent(pending, now=self._clock.monotonic())
         self._out(pending.datagram, pending.endpoint)
         self._arm()
@@ -436,10 +414,3 @@ class Overlay:
         """A place in the table is free: who waits for it is asked whether it lives."""
         if waiting is not None:
             self.greet(waiting.endpoint)
-
-
-def _is_private(request: Request) -> bool:
-    """Whether a body names something that is looked up or published."""
-    return isinstance(request, Get | Store) or (
-        isinstance(request, FindNode) and request.radius is not None
-    )

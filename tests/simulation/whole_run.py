@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Sequence
 
 from dht.directory import Directory
-from dht.messages import STORED, Answer, FindNode, Get, Store, Stored
+from dht.messages import STORED, Answer, FindNode, Get, Pong, Store, Stored
 from dht.publisher import ROUTE_INTERVAL_S, Item, Publisher
 from dht.record import Kind, Record, record_key
+from dht.service import Service
 from federation.model.address import Endpoint
-from federation.model.clocks import Monotonic
+from federation.model.clocks import Entropy, Monotonic
 from tests.simulation import hostile
 from tests.simulation.cases import Case
 from tests.simulation.core_run import one_lookup
@@ -69,23 +70,42 @@ class Resident(Directory):
             case _:
                 wire.carry(data, source, to)
 
-    def look_up(self, request: FindNode | Get, asker: Endpoint) -> Answer:
-        if not self.has_turned or not self.citizen.is_hostile:
-            return super().look_up(request, asker)
-        honest = super().look_up
-        return hostile.lie(self.town, self.citizen, request, lambda: honest(request, asker))
-
-    def store(self, request: Store) -> Answer:
-        if not self.has_turned or not self.citizen.is_hostile:
-            return super().store(request)
-        hostile.remember_first(self.town, request.envelope)
-        return Stored(STORED, 0)
+    def _make_service(self, entropy: Entropy) -> Service:
+        return Liar(super()._make_service(entropy), self)
 
     async def leave(self) -> None:
         """Gone from one moment to the next, without a word."""
         self.citizen.is_up = False
         self.town.wire.detach(self.citizen.endpoint)
         await self.close()
+
+
+class Liar(Service):
+    """Answers honestly until its resident has turned."""
+
+    def __init__(self, honest: Service, resident: Resident) -> None:
+        self.honest, self.resident = honest, resident
+
+    @property
+    def _lies(self) -> bool:
+        return self.resident.has_turned and self.resident.citizen.is_hostile
+
+    def pong(self) -> Pong:
+        return self.honest.pong()
+
+    def look_up(self, request: FindNode | Get, asker: Endpoint) -> Answer:
+        def honest() -> Answer:
+            return self.honest.look_up(request, asker)
+
+        if not self._lies:
+            return honest()
+        return hostile.lie(self.resident.town, self.resident.citizen, request, honest)
+
+    def store(self, request: Store) -> Answer:
+        if not self._lies:
+            return self.honest.store(request)
+        hostile.remember_first(self.resident.town, request.envelope)
+        return Stored(STORED, 0)
 
 
 class Whole:
