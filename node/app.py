@@ -56,6 +56,7 @@ from node.storage.call_records import CallRecords
 from node.storage.database import Database
 from node.storage.dialogs import DialogStore
 from node.storage.features import FeatureBook
+from node.storage.messages import MessageStore
 from node.storage.pins import PinBook
 from node.storage.published import PublishedNames
 from node.storage.ring_groups import RingGroups
@@ -315,12 +316,14 @@ class Node(Desks):
                 is_open=self._config.sip.open,
                 strangers_subscribe=self._config.sip.strangers_subscribe,
                 outward=outward,
+                messages=MessageStore(self._storage),
+                keep_messages_days=self._config.sip.keep_messages_days,
             )
         )
         self._receiver.target = self.edge.inbound
         self._stack.push_async_callback(self.edge.close)
         self._stack.push_async_callback(self.links.drain)
-        self.edge.start(loaded.dialogs)
+        self.edge.start(loaded.dialogs, loaded.messages)
 
     def _open_outside(self) -> OutwardParts | None:
         """What calls to other SIP networks need, where they are allowed."""

@@ -17,6 +17,7 @@ from node.storage.database import Database
 from node.storage.dialogs import load_dialogs
 from node.storage.domains import load_domains
 from node.storage.features import Features, load_features
+from node.storage.messages import KeptMessage, load_messages
 from node.storage.meta import kept_secret
 from node.storage.pins import Pin, load_pins
 from node.storage.published import Published, load_published
@@ -41,6 +42,8 @@ class Loaded:
     "Those that a command added."
     features: list[Features]
     ring_groups: list[RingGroup]
+    messages: list[KeptMessage]
+    "For users who were not there."
     route_secret: bytes
     turn_secret: bytes
     "Makes passwords of time-limited TURN names, unless the configuration has one."
@@ -68,4 +71,5 @@ class Loaded:
                 turn_secret=kept_secret(
                     connection, turn_credentials.SECRET_NAME, turn_credentials.SECRET_BYTES, entropy
                 ),
+                messages=load_messages(connection),
             )

@@ -4,6 +4,7 @@ import ipaddress
 
 from node.setting import PORT, Section, require
 
+MAX_KEEP_DAYS = 365
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -33,7 +34,13 @@ class SipConfig(Section, frozen=True, kw_only=True):
     outbound_networks: tuple[str, ...] = ()
     "Networks (`10.0.0.0/8`) that DNS may lead such calls to although they are not global."
 
+    keep_messages_days: int = 14
+    "Days a message waits for a user who is not there; 0: none is kept."
+
     def __post_init__(self) -> None:
+        days = self.keep_messages_days
+        wanted = f"0 to {MAX_KEEP_DAYS} days"
+        require(0 <= days <= MAX_KEEP_DAYS, "sip.keep_messages_days", days, wanted)
         require(0 < self.port < 65536, "sip.port", self.port, PORT)
         for text in self.outbound_networks:
             wanted = "networks like 10.0.0.0/8 or fd00::/8"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from federation.model.clocks import Monotonic
 from federation.model.errors import PeerError
 from media_relay.errors import RelayError
-from node.accounts.account import Account
+from node.accounts.account import Account, AccountKind
 from node.edge.branching import BranchMaker
 from node.edge.context import RequestContext
 from node.edge.dialog import DIALOG_METHODS, DialogSet, NodeSide, PhoneSide, PlainSide, Side
@@ -13,6 +13,7 @@ from node.edge.echo import EchoService
 from node.edge.hub import Hub, Upstream
 from node.edge.identity import Caller
 from node.edge.indialog import note_subscription
+from node.edge.mailroom import Mailroom
 from node.edge.outward import Outward
 from node.edge.redirect import status_of
 from node.edge.ringing import Ringing
@@ -46,6 +47,8 @@ class Calls:
     echo: EchoService
     outward: Outward | None = None
     "Takes calls to other SIP networks; `None`: nobody does."
+    mailroom: Mailroom | None = None
+    "Keeps messages for those who are not there."
     contexts: dict[int, RequestContext] = field(default_factory=dict)
     "Unanswered dialog-forming requests by the id of their set."
 
@@ -156,7 +159,17 @@ class Calls:
             case ServiceTarget():
                 self.echo.start(context)
             case LocalTarget(account=account):
-                self.ringing.call(context, account, caller)
+                mailroom = self._mailroom_for(context, account)
+                if mailroom is None or not mailroom.takes_over(context, account, caller):
+                    self.ringing.call(context, account, caller)
+
+    def _mailroom_for(self, context: RequestContext, account: Account) -> Mailroom | None:
+        """Who keeps a request for later, if it is a message for a person that can be kept."""
+        if context.request.method != "MESSAGE" or self.mailroom is None:
+            return None
+        if account.kind is not AccountKind.USER:
+            return None
+        return self.mailroom if self.mailroom.takes(context.request) else None
 
     async def _elsewhere(self, context: RequestContext, account: Account, target: Target) -> None:
         located = await self.locator.locate(target)

@@ -46,6 +46,8 @@ class RequestContext:
     "What the request's own offer has changed, while no answer has accepted it."
     redirect: Callable[["RequestContext", int, Response], bool] | None = None
     "Follows a 3xx from a device; `False` leaves it as the branch's answer."
+    rescue: Callable[[Response], bool] | None = None
+    "Does something better than to pass the refusal that was chosen; `False`: it passes."
     branches: dict[int, Branch] = field(default_factory=dict)
     forking: ForkingContext[int] = field(init=False)
     _next_branch: int = 0
@@ -160,7 +162,8 @@ class RequestContext:
                     self.branches[branch].cancel()
                 case Forward(response=response, branch=branch):
                     if response.status >= 300:
-                        if not self.done:
+                        rescued = self.rescue is not None and self.rescue(response)
+                        if not rescued and not self.done:
                             self.finish(response)
                     elif branch is not None:
                         self._forward(response, branch, legs, peer_ip)

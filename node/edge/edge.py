@@ -22,6 +22,7 @@ from node.edge.inbound import Inbound
 from node.edge.indialog import InDialog
 from node.edge.ingress import Ingress
 from node.edge.journal import Journal, name_of, plain
+from node.edge.mailroom import EXPIRY_DAYS, Mailroom
 from node.edge.memory import StoredDialogError, pack_dialog, unpack_dialog
 from node.edge.outward import Outward, OutwardParts
 from node.edge.redirect import Redirects
@@ -61,6 +62,7 @@ from node.storage.call_records import CallRecords
 from node.storage.dialogs import DialogStore
 from node.storage.features import FeatureBook
 from node.storage.ring_groups import RingGroups
+from node.storage.messages import KeptMessage, MessageStore
 
 TIMER_GRAIN = 0.02
 "Seconds between two looks at the transactions' timers at least: their ends share a wake-up."
@@ -97,6 +99,9 @@ class EdgeParts:
     "Whether plain SIP from elsewhere reaches accounts."
     strangers_subscribe: bool = False
     "Whether it may SUBSCRIBE, to presence for instance."
+    messages: MessageStore | None = None
+    "Keeps messages for those who are not there; `None`: nobody does."
+    keep_messages_days: int = EXPIRY_DAYS
     outward: OutwardParts | None = None
     "What calls to other SIP networks need; `None`: there are none."
 
@@ -159,6 +164,14 @@ class Edge:
             voucher=parts.voucher,
             echo=self._echo,
         )
+        if parts.messages is not None:
+            self._calls.mailroom = Mailroom(
+                hub,
+                self._clients,
+                parts.registrar,
+                parts.messages,
+                days=parts.keep_messages_days,
+            )
         if parts.outward is not None:
             self._calls.outward = Outward(hub, self._clients, maker, parts.outward)
             hub.way_to = self._calls.outward.way_to
@@ -166,6 +179,8 @@ class Edge:
         self._registrations = Registrations(
             hub, parts.accounts, parts.digest, parts.registrar, parts.store_bindings
         )
+        if self._calls.mailroom is not None:
+            self._registrations.registered = self._calls.mailroom.registered
         self._contexts: dict[ServerKey, RequestContext] = {}
         self._ingress = Ingress(
             hub,
@@ -188,8 +203,10 @@ class Edge:
 
     # Life
 
-    def start(self, stored: Mapping[str, bytes]) -> None:
-        """Begin; calls that a crash left open (`stored`) are ended."""
+    def start(self, stored: Mapping[str, bytes], messages: Iterable[KeptMessage] = ()) -> None:
+        """Begin; calls that a crash left open (`stored`) are ended, `messages` wait on."""
+        if self._calls.mailroom is not None:
+            self._calls.mailroom.boxes.restore(messages)
         self._hub.later(INTERVAL, self._on_tick)
         for row_id, data in stored.items():
             self._parts.dialogs.remove(row_id)
@@ -272,6 +289,8 @@ class Edge:
     def end_account(self, login: str) -> None:
         """An account was removed: its registrations and its calls end."""
         self._parts.store_bindings(self._parts.registrar.remove(login))
+        if self._calls.mailroom is not None:
+            self._calls.mailroom.forget(login)
         for group in self._hub.dialogs:
             sides = [group.caller, *(dialog.callee for dialog in group.dialogs.values())]
             here = any(isinstance(side, PhoneSide) and side.login == login for side in sides)
@@ -388,6 +407,8 @@ class Edge:
         self._endings.retry()
         self._registrations.sweep()
         self.shedding.look()
+        if self._calls.mailroom is not None:
+            self._calls.mailroom.sweep()
 
     def _confirmed(self, group: DialogSet) -> None:
         """Keep what a start after a crash needs to end the call."""

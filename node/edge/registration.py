@@ -24,6 +24,8 @@ class Registrations:
     digest: DigestAuthenticator
     registrar: Registrar
     store: Callable[[Iterable[BindingChange]], None]
+    registered: Callable[[str], None] = lambda login: None
+    "Told the login of each REGISTER that was accepted."
 
     def register(self, upstream: PhoneUpstream) -> None:
         """Answer a REGISTER (RFC 3261 10.3)."""
@@ -59,6 +61,7 @@ class Registrations:
         )
         if result.changes:
             self.store(result.changes)
+            self.registered(account.login)
 
     def _is_own_address(self, account: Account, request: Request) -> bool:
         uri = request.to.uri

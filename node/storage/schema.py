@@ -6,6 +6,7 @@ the first one; a test compares what the migrations build with what stands here.
 """
 
 from sqlalchemy import (
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -17,7 +18,7 @@ from sqlalchemy import (
     Table,
 )
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 "The newest Alembic revision; `alembic_version` holds the one a database is at."
 
 metadata = MetaData(
@@ -128,6 +129,26 @@ verified_numbers = Table(
     Column("verified_at", Double, nullable=False),
 )
 "Foreign account keys whose number was derived here, so that it need not be done again."
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("login", String(64), ForeignKey("accounts.login", ondelete="CASCADE"), nullable=False),
+    Column("source", String(80), nullable=False),
+    Column("display", String(256), nullable=False),
+    Column("number", String(15)),
+    Column("uri", String(1024), nullable=False),
+    Column("verified", Boolean, nullable=False),
+    Column("anonymous", Boolean, nullable=False),
+    Column("headers", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("sent_at", String(64), nullable=False),
+    Column("kept_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Index("ix_messages_login", "login"),
+)
+"Messages for accounts of which no device was there. `headers` is msgpack: pairs of texts."
 
 call_records = Table(
     "call_records",

@@ -117,8 +117,8 @@ async def test_a_domain_that_leads_back_here_or_inward_is_not_called(world: Worl
     world.srv(INWARD, (1, 5060, "10.9.8.7"))
     async with phone_of(world.alice) as phone:
         for domain in (LOOP, INWARD):
+            call = await phone.call(f"sip:bob@{domain}")
             with pytest.raises(CallFailed) as caught:
-                call = await phone.call(f"sip:bob@{domain}")
                 await call.wait_confirmed()
             assert caught.value.status == 404
             assert (await world.why(f"sip:bob@{domain}"))["status"] == 404
