@@ -313,11 +313,9 @@ class Node(Desks):
                 ring_groups=self.ring_groups,
                 clock=self._clock,
                 entropy=small,
-                is_open=self._config.sip.open,
-                strangers_subscribe=self._config.sip.strangers_subscribe,
+                sip=self._config.sip,
                 outward=outward,
                 messages=MessageStore(self._storage),
-                keep_messages_days=self._config.sip.keep_messages_days,
             )
         )
         self._receiver.target = self.edge.inbound

@@ -48,6 +48,8 @@ class RequestContext:
     "Follows a 3xx from a device; `False` leaves it as the branch's answer."
     rescue: Callable[[Response], bool] | None = None
     "Does something better than to pass the refusal that was chosen; `False`: it passes."
+    on_late: Callable[[Response], None] | None = None
+    "Told of a 2xx, of other requests than INVITE, that came after the final answer."
     branches: dict[int, Branch] = field(default_factory=dict)
     forking: ForkingContext[int] = field(init=False)
     _next_branch: int = 0
@@ -165,6 +167,8 @@ class RequestContext:
                         rescued = self.rescue is not None and self.rescue(response)
                         if not rescued and not self.done:
                             self.finish(response)
+                    elif self.done and self.on_late is not None:
+                        self.on_late(response)
                     elif branch is not None:
                         self._forward(response, branch, legs, peer_ip)
 

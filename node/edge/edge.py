@@ -22,7 +22,7 @@ from node.edge.inbound import Inbound
 from node.edge.indialog import InDialog
 from node.edge.ingress import Ingress
 from node.edge.journal import Journal, name_of, plain
-from node.edge.mailroom import EXPIRY_DAYS, Mailroom
+from node.edge.mailroom import Mailroom
 from node.edge.memory import StoredDialogError, pack_dialog, unpack_dialog
 from node.edge.outward import Outward, OutwardParts
 from node.edge.redirect import Redirects
@@ -58,11 +58,12 @@ from node.sip.matching import client_key
 from node.sip.overload import OverloadControl
 from node.sip.registrar import Registrar
 from node.sip.transaction import TransactionLayer
+from node.sip_config import SipConfig
 from node.storage.call_records import CallRecords
 from node.storage.dialogs import DialogStore
 from node.storage.features import FeatureBook
-from node.storage.ring_groups import RingGroups
 from node.storage.messages import KeptMessage, MessageStore
+from node.storage.ring_groups import RingGroups
 
 TIMER_GRAIN = 0.02
 "Seconds between two looks at the transactions' timers at least: their ends share a wake-up."
@@ -95,13 +96,10 @@ class EdgeParts:
     entropy: Entropy
     overload: OverloadControl = field(default_factory=OverloadControl)
     "Told by the transports whether messages wait."
-    is_open: bool = True
-    "Whether plain SIP from elsewhere reaches accounts."
-    strangers_subscribe: bool = False
-    "Whether it may SUBSCRIBE, to presence for instance."
+    sip: SipConfig = field(default_factory=SipConfig)
+    "What others may do here, and how long messages wait."
     messages: MessageStore | None = None
     "Keeps messages for those who are not there; `None`: nobody does."
-    keep_messages_days: int = EXPIRY_DAYS
     outward: OutwardParts | None = None
     "What calls to other SIP networks need; `None`: there are none."
 
@@ -164,23 +162,11 @@ class Edge:
             voucher=parts.voucher,
             echo=self._echo,
         )
-        if parts.messages is not None:
-            self._calls.mailroom = Mailroom(
-                hub,
-                self._clients,
-                parts.registrar,
-                parts.messages,
-                days=parts.keep_messages_days,
-            )
-        if parts.outward is not None:
-            self._calls.outward = Outward(hub, self._clients, maker, parts.outward)
-            hub.way_to = self._calls.outward.way_to
         in_dialog = InDialog(hub, self._clients, pending, parts.registrar, self._echo)
         self._registrations = Registrations(
             hub, parts.accounts, parts.digest, parts.registrar, parts.store_bindings
         )
-        if self._calls.mailroom is not None:
-            self._registrations.registered = self._calls.mailroom.registered
+        self._join_others(maker)
         self._contexts: dict[ServerKey, RequestContext] = {}
         self._ingress = Ingress(
             hub,
@@ -190,7 +176,7 @@ class Edge:
             self._calls,
             in_dialog,
             self._contexts,
-            Strangers(hub, may_subscribe=parts.strangers_subscribe) if parts.is_open else None,
+            Strangers(hub, parts.sip.strangers_subscribe) if parts.sip.open else None,
         )
         self.inbound = Inbound(hub, self._calls, in_dialog, parts.voucher, pending)
         self._overload = parts.overload
@@ -200,6 +186,19 @@ class Edge:
         self._do = self._handlers()
         self._timer: Alarm | None = None
         self._timer_due: Monotonic | None = None
+
+    def _join_others(self, maker: BranchMaker) -> None:
+        """What is there only where the node has the means, or its operator allows it."""
+        parts, hub, calls = self._parts, self._hub, self._calls
+        if parts.messages is not None:
+            days = parts.sip.keep_messages_days
+            calls.mailroom = Mailroom(
+                hub, self._clients, parts.registrar, parts.messages, days=days
+            )
+            self._registrations.registered = calls.mailroom.registered
+        if parts.outward is not None:
+            calls.outward = Outward(hub, self._clients, maker, parts.outward)
+            hub.way_to = calls.outward.way_to
 
     # Life
 

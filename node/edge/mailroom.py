@@ -74,9 +74,13 @@ class Mailroom:
         kind = (request.get("Content-Type") or "").partition(";")[0].strip().lower()
         return kind not in NEVER_KEPT
 
-    def must_wait(self, account: Account) -> bool:
-        """Whether a message has to wait behind others."""
-        return self.boxes.has(account.login)
+    def takes_over(self, context: RequestContext, account: Account, caller: Caller) -> bool:
+        """Keep a message at once if nobody is there, or others wait; else see what comes of it."""
+        if self.boxes.has(account.login) or not self.devices(account.login):
+            self.keep(context, account, caller)
+            return True
+        self._watch(context, account, caller)
+        return False
 
     def keep(
         self,
@@ -134,19 +138,11 @@ class Mailroom:
             expires_at=UnixTime(now + _life(request, self.days * DAY)),
         )
 
-    def watch(
-        self,
-        context: RequestContext,
-        branches: Sequence[PhoneBranch],
-        account: Account,
-        caller: Caller,
-    ) -> None:
+    def _watch(self, context: RequestContext, account: Account, caller: Caller) -> None:
         """Keep a message that goes to devices, should none of them take it."""
         watched = _Watched(self, context, account, caller)
-        for branch in branches:
-            branch.owner = watched
         watched.alarm = self.hub.later(PATIENCE, watched.silent)
-        context.rescue = watched.rescue
+        context.rescue, context.on_late = watched.rescue, watched.late
 
     # Delivering
 
@@ -244,7 +240,9 @@ class Mailroom:
         side = PhoneSide(binding.flow, binding.aor, binding.server, binding.uri)
         self.hub.forwarder.push_via(request, side)
         self._branch -= 1
-        return PhoneBranch(self._branch, self.hub, self.clients, owner, request, binding.flow)
+        return PhoneBranch(
+            self._branch, self.hub, self.clients, owner, request, binding.flow, binding.uri
+        )
 
 
 @dataclass(slots=True)
@@ -305,7 +303,7 @@ class _Delivery:
 
 @dataclass(slots=True)
 class _Watched:
-    """A MESSAGE that is with the devices; the owner of their branches."""
+    """A MESSAGE that is with the devices."""
 
     room: Mailroom
     context: RequestContext
@@ -314,19 +312,10 @@ class _Watched:
     keeping: Keeping | None = None
     alarm: Alarm | None = None
 
-    def on_response(
-        self, branch: int, response: Response, legs: Sequence[Leg], peer_ip: str
-    ) -> None:
-        if response.status >= 200:
-            self._rest()
-        if self.keeping is None:
-            self.context.on_response(branch, response, legs, peer_ip)
-        elif 200 <= response.status < 300:
+    def late(self, response: Response) -> None:
+        """A device took it when the sender had its answer."""
+        if self.keeping is not None and response.status < 300:
             self.keeping.undo()
-
-    def on_failure(self, branch: int, status: int, reason: str) -> None:
-        if self.keeping is None:
-            self.context.on_failure(branch, status, reason)
 
     def silent(self) -> None:
         """No device answered in time."""

@@ -34,10 +34,11 @@ class Watch:
         """End what is over."""
         now = self.hub.now()
         for group in self.hub.dialogs:
-            if group.expires is not None:
-                if group.expires <= now:
+            if group.expires is not None and group.expires <= now:
+                if group.method != "INVITE":
                     self.hub.endings.forget(group, "expired")
-                continue
+                    continue
+                group.expires = None  # a subscription in the call is over; the call is not
             dialog, media = group.confirmed, group.media
             if dialog is None or media is None:
                 continue

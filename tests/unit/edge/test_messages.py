@@ -19,6 +19,7 @@ from node.edge.mailboxes import (
     Mailboxes,
 )
 from node.edge.mailroom import DAY, EXPIRY_DAYS, PATIENCE, Mailroom
+from node.sip_config import SipConfig
 from node.storage.errors import StorageError
 from node.storage.messages import KeptMessage, MessageStore
 from tests.support.edge_phone import Phone, Sent
@@ -291,7 +292,7 @@ async def test_that_somebody_is_typing_is_not_kept() -> None:
 @in_virtual_time
 async def test_a_node_can_be_told_to_keep_none() -> None:
     world, alice, _, disk = await met()
-    with_disk(world, "B", disk, keep_messages_days=0)
+    with_disk(world, "B", disk, sip=SipConfig(keep_messages_days=0))
     sent = write(alice, world.dial(alice, "bob"))
     await world.settle()
     assert sent.status == 480

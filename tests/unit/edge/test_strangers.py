@@ -19,6 +19,7 @@ from node.edge.strangers import (
     Pace,
 )
 from node.sip.flow import Flow
+from node.sip_config import SipConfig
 from tests.support.edge_phone import Phone, sdp
 from tests.support.edges import World
 from tests.support.strangers import rebuilt, stranger
@@ -183,7 +184,7 @@ def test_other_methods_are_refused_with_what_is_allowed(method: str) -> None:
 @in_virtual_time
 async def test_subscriptions_of_strangers_are_a_setting() -> None:
     world = World("A")
-    rebuilt(world, "A", strangers_subscribe=True)
+    rebuilt(world, "A", sip=SipConfig(strangers_subscribe=True))
     alice, carol = world.phone("A", "alice"), stranger(world, "A")
     await world.registered()
     asked = [("Event", "presence"), ("Expires", "600")]
@@ -204,7 +205,7 @@ async def test_subscriptions_of_strangers_are_a_setting() -> None:
 @in_virtual_time
 async def test_a_closed_node_challenges_everybody() -> None:
     world = World("A")
-    rebuilt(world, "A", is_open=False)
+    rebuilt(world, "A", sip=SipConfig(open=False))
     alice, carol = world.phone("A", "alice"), stranger(world, "A")
     await world.registered()
     carol.invite(at(alice))

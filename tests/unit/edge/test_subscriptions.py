@@ -189,3 +189,17 @@ async def test_hanging_everything_up_sends_no_bye_into_a_subscription() -> None:
     await world["B"].edge.drain()
     assert bob.got("BYE") == alice.got("BYE") == []
     await world.over()
+
+
+@in_virtual_time
+async def test_a_transfer_that_nobody_reports_does_not_hide_that_the_call_fell_silent() -> None:
+    """Its subscription ends by time; the call itself ends with a BYE to both."""
+    world, alice, bob = await pair()
+    talk, back = await world.call(alice, bob)
+    talk.send("REFER", headers=[("Refer-To", "<sip:carol@a.test>")])
+    await world.settle()
+    bob.got("REFER")[0].respond(202)
+    await world.settle(400)
+    assert back.phone is bob
+    assert (len(alice.got("BYE")), len(bob.got("BYE"))) == (1, 1)
+    await world.over()
