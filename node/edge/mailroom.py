@@ -114,6 +114,9 @@ class Mailroom:
             return
         if not self.boxes.made_safe(message):
             self.store.remove(message.id)
+        if context.done:  # a device took it while it was written
+            self.drop(message)
+            return
         self.hub.log.info("message_kept", login=message.login, limit_by=message.login)
         context.answer(202)
         if at_once:
@@ -326,6 +329,8 @@ class _Watched:
     def rescue(self, response: Response) -> bool:
         """Keep the message in place of its refusal; whether that is what happens."""
         self._rest()
+        if self.keeping is not None:
+            return True
         if response.status not in UNREACHED or self.context.done:
             return False
         self.keeping = self.room.keep(self.context, self.account, self.caller, at_once=False)

@@ -261,6 +261,22 @@ async def test_a_device_that_answers_late_has_it_once() -> None:
     await world.over()
 
 
+@in_virtual_time
+async def test_a_device_that_answers_while_the_message_is_written_has_it_once() -> None:
+    world, alice, bob, disk = await met()
+    bob.register()
+    await world.settle()
+    disk.delay = 4.0
+    sent = write(alice, world.dial(alice, "bob"))
+    await world.settle(PATIENCE + 1)
+    assert take(bob) == [b"hello"]
+    await world.settle(10)
+    assert sent.status == 200
+    assert disk.kept == {}
+    assert len(room_of(world, "B").boxes) == 0
+    await world.over()
+
+
 @pytest.mark.parametrize(("answer", "heard"), [(480, 202), (486, 486), (415, 415), (200, 200)])
 def test_what_a_device_answers(answer: int, heard: int) -> None:
     @in_virtual_time
