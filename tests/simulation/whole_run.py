@@ -281,6 +281,7 @@ class Whole:
         routes = self.wire.bytes - before - idle
         share = 2 * routes / len(self.residents) / ROUTES
         self.more["route_bytes_s"] = round(share / ROUTE_INTERVAL_S, 2)
+        self.more["of_these_at_the_publisher"] = round(share / 2 / ROUTE_INTERVAL_S, 2)
         await self.look_up(self.case.lookups)
 
 
