@@ -36,6 +36,7 @@ from node.routing import (
     ServiceTarget,
     Target,
     TargetReader,
+    TrunkTarget,
 )
 from node.sheet import AccountSheet, ServedAt
 from node.sip.errors import SipParseError
@@ -46,12 +47,13 @@ from node.software import VERSION
 from node.storage.errors import StorageError
 from node.storage.pins import PinBook, PinKind
 from node.storage.storage import Storage
+from node.trunk_answers import TrunkAnswers
 from node.turn_credentials import turn_credentials
-from node.verdicts import kind_of, servers_as_json
+from node.verdicts import kind_of, servers_as_json, way_out
 from node.why import Explainer
 
 
-class Answers:
+class Answers(TrunkAnswers):
     """The operator's side of a node; `node.app.Node` makes the parts."""
 
     config: Config
@@ -187,6 +189,8 @@ class Answers:
                     "addresses": [str(endpoint) for endpoint in self.own_endpoints],
                 }
                 return answer | {"nodes": [own], "status": 200, "reason": "this node"}
+            case TrunkTarget():
+                return answer | {"status": 200, "reason": way_out(self.reader.ways_out(target))}
         self.locator.forget(target)  # who asks wants to know how it is now
         if isinstance(target, DomainTarget):
             self.prover.forget(target.domain)
@@ -301,7 +305,7 @@ class Answers:
                 "devices": len(self.registrar.bindings(account.login, now=self.clock.unix())),
             }
             for account in sorted(self.accounts, key=lambda account: account.login)
-            if account.kind is not AccountKind.GROUP
+            if account.kind is AccountKind.USER
         ]
 
     async def user_show(self, login: str) -> JsonObject:
@@ -350,6 +354,8 @@ class Answers:
     async def user_remove(self, login: str) -> None:
         """Remove a user, its registrations, its calls and what was published for it."""
         account = self._account(login)
+        if account.kind is AccountKind.TRUNK:
+            raise RefusedError(f"{login} is a trunk; remove it with: ringmesh trunk remove {login}")
         try:
             await self.keeper.remove(account.login)
         except (ConfigError, StorageError) as error:

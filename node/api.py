@@ -12,6 +12,7 @@
 
     GET    /v1/groups              POST   /v1/users/{login}/features
     POST   /v1/groups              GET, POST, DELETE /v1/groups/{login}
+    Trunks and DIDs: `node.trunk_api`.
 
 Whoever may open the socket may do everything: its mode is 0600, in a folder of mode 0700. Errors
 are `{"error": "<sentence>"}` with a fitting status.
@@ -20,6 +21,7 @@ are `{"error": "<sentence>"}` with a fitting status.
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from aiohttp import web
@@ -30,6 +32,8 @@ from node.api_answers import answer as _answer
 from node.api_answers import body_of as _body
 from node.api_features import feature_routes
 from node.control import NodeControl, RefusedError
+from node.trunk_answers import TrunkControl
+from node.trunk_api import TrunkApi
 from node.unix_socket import listen_at
 
 MAX_BODY_BYTES = 65536
@@ -38,6 +42,10 @@ MAX_TARGET = 1024
 SHUTDOWN_SECONDS = 1.0
 "How long a request under way may still take when the node stops."
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ApiControl(NodeControl, TrunkControl, Protocol):
+    """All that the API asks of a node."""
 
 
 class NewUser(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -77,7 +85,7 @@ class NewDomain(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class ApiServer:
     """Serves a `NodeControl` at a socket path from `start` to `close`."""
 
-    def __init__(self, control: NodeControl, path: Path) -> None:
+    def __init__(self, control: ApiControl, path: Path) -> None:
         self._control = control
         self._path = path
         self._runner: web.AppRunner | None = None
@@ -141,6 +149,7 @@ class ApiServer:
                 *feature_routes(self._control),
             ]
         )
+        application.add_routes(TrunkApi(self._control, _answer).routes())
         return application
 
     async def _status(self, _: web.Request) -> web.Response:

@@ -25,6 +25,7 @@ from node.accounts.book import AccountBook
 from node.accounts.keeper import AccountKeeper
 from node.accounts.login import Reserved
 from node.addresses import listen_hosts, own_addresses, resolve_targets
+from node.authenticator import authenticator
 from node.certificates import Certificates, names_in_certificate
 from node.config import Config
 from node.desks import Desks
@@ -32,7 +33,6 @@ from node.discovery import Discovery
 from node.domain_desk import DomainNames
 from node.edge.edge import Edge, EdgeParts
 from node.edge.outward import OutwardParts
-from node.edge.token import SECRET_BYTES
 from node.edge.vouching import NumberChecks, Voucher
 from node.loaded import Loaded
 from node.media import open_relay
@@ -45,7 +45,6 @@ from node.publication import Publication
 from node.routing import Locator, TargetReader
 from node.second_port import SecondPort
 from node.sheet import ServedAt
-from node.sip.digest import DigestAuthenticator
 from node.sip.flow import Flow
 from node.sip.registrar import Registrar
 from node.sip.transports.sockets import ListenError, SipTransports
@@ -62,15 +61,11 @@ from node.storage.published import PublishedNames
 from node.storage.ring_groups import RingGroups
 from node.storage.storage import Storage
 from node.storage.verified_numbers import VerifiedNumbers
+from node.trunk_room import TrunkRoom
 from node.turn import TurnService
 from node.turn_credentials import turn_secret
 
 log = structlog.get_logger("node")
-
-MD5_FIRST = ("SIPp",)
-"User-Agents that end at a first challenge with SHA-256."
-MD5_ONLY = ("baresip v0.", "baresip v1.")
-"User-Agents that give up where SHA-256 is offered at all."
 
 
 class Node(Desks):
@@ -262,6 +257,7 @@ class Node(Desks):
         checks = NumberChecks(self._clock, self._verified)
         self._stack.callback(checks.close)
         outward = self._open_outside()
+        self._open_trunks(loaded)
         self.locator = Locator(
             self._key.id,
             self.directory,
@@ -275,6 +271,7 @@ class Node(Desks):
             self.accounts,
             emergency=frozenset(self._config.dialling.emergency_numbers),
             calls_outside=self._config.sip.outbound,
+            trunks=self._trunks.book,
         )
         voucher = Voucher(
             self._key,
@@ -294,13 +291,7 @@ class Node(Desks):
                 links=self.links,
                 relay=self.relay,
                 accounts=self.accounts,
-                digest=DigestAuthenticator(
-                    self.accounts.credential,
-                    secret=self._entropy.token(SECRET_BYTES),
-                    entropy=small,
-                    md5_first=MD5_FIRST,
-                    md5_only=MD5_ONLY,
-                ),
+                digest=authenticator(self.accounts, entropy=self._entropy, nonces=small),
                 registrar=self.registrar,
                 reader=self.reader,
                 locator=self.locator,
@@ -316,12 +307,27 @@ class Node(Desks):
                 sip=self._config.sip,
                 outward=outward,
                 messages=MessageStore(self._storage),
+                trunks=self._trunks.parts,
             )
         )
         self._receiver.target = self.edge.inbound
         self._stack.push_async_callback(self.edge.close)
         self._stack.push_async_callback(self.links.drain)
         self.edge.start(loaded.dialogs, loaded.messages)
+        self._trunks.start(self.edge)
+        self._stack.push_async_callback(self._trunks.close)
+
+    def _open_trunks(self, loaded: Loaded) -> None:
+        self._trunks = TrunkRoom(
+            loaded,
+            self._storage,
+            self._transports,
+            self.names,
+            self._config,
+            self.registrar,
+            clock=self._clock,
+            entropy=self._entropy,
+        )
 
     def _open_outside(self) -> OutwardParts | None:
         """What calls to other SIP networks need, where they are allowed."""
@@ -348,6 +354,7 @@ class Node(Desks):
             self.directory,
             PublishedNames(loaded.published, self._storage),
             self._clock,
+            self._trunks.book,
         )
         self._publication.start(self._key.id, self.config.domains)
         self.keeper.start()

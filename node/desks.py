@@ -18,6 +18,7 @@ from node.sheet import ServedAt
 from node.state import StateError, StateFolder
 from node.storage.features import FeatureBook
 from node.storage.ring_groups import RingGroups
+from node.trunk_room import TrunkRoom
 from node.why import Explainer
 
 log = structlog.get_logger("node")
@@ -32,6 +33,7 @@ class Desks(Answers):
     _publication: Publication
     _domain_names: DomainNames
     _looks: OwnDomains
+    _trunks: TrunkRoom
     _proven: frozenset[str] = frozenset()
     features: FeatureBook
     ring_groups: RingGroups
@@ -69,6 +71,7 @@ class Desks(Answers):
             self.keeper,
             self.storage,
         )
+        self.trunk_desk = self._trunks.desk(self.accounts, self.keeper, self._sheet)
         self.explainer = Explainer(
             node=self._key.id,
             network=self.config.net,

@@ -23,6 +23,8 @@ from node.storage.pins import Pin, load_pins
 from node.storage.published import Published, load_published
 from node.storage.ring_groups import RingGroup, load_ring_groups
 from node.storage.verified_numbers import load_verified_numbers
+from node.trunks.book import TrunkBook
+from node.trunks.rows import load_days, load_trunk_book
 
 ROUTE_KEY = "route-key"
 "Name of the key that signs our Record-Route tokens."
@@ -47,6 +49,9 @@ class Loaded:
     route_secret: bytes
     turn_secret: bytes
     "Makes passwords of time-limited TURN names, unless the configuration has one."
+    trunks: TrunkBook
+    trunk_days: dict[str, tuple[int, int]]
+    "The last day on which each trunk carried calls out, and how many."
 
     @classmethod
     def from_database(cls, database: Database, *, entropy: Entropy, now: UnixTime) -> Self:
@@ -72,4 +77,6 @@ class Loaded:
                     connection, turn_credentials.SECRET_NAME, turn_credentials.SECRET_BYTES, entropy
                 ),
                 messages=load_messages(connection),
+                trunks=load_trunk_book(connection),
+                trunk_days=load_days(connection),
             )

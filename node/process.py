@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import structlog
 
 from federation.model.identity import NodeKey
-from node.api import ApiServer
+from node.api import ApiControl, ApiServer
 from node.banner import Voice
 from node.config import Config
-from node.control import JsonObject, NodeControl
+from node.control import JsonObject
 from node.state import StateFolder
 
 DRAIN_SECONDS = 4.0
@@ -37,7 +37,7 @@ class Identity:
     nonce: bytes
 
 
-class RunnableNode(NodeControl, Protocol):
+class RunnableNode(ApiControl, Protocol):
     """A node that can be started and stopped; `node.app.Node` is the one."""
 
     async def start(self) -> None:

@@ -1,7 +1,7 @@
 """Keeps the DHT saying what accounts and domains this node has."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -19,6 +19,7 @@ from node.accounts.book import (
     AccountRemoved,
 )
 from node.storage.published import Published, PublishedNames
+from node.trunks.book import TrunkBook
 
 log = structlog.get_logger("publication")
 
@@ -35,6 +36,7 @@ class Publication:
     directory: Directory
     names: PublishedNames
     clock: Clock
+    trunks: TrunkBook = field(default_factory=TrunkBook)
 
     def start(self, node: NodeId, domains: Sequence[str] = ()) -> None:
         """Publish every account and domain, withdraw what went, and follow the changes."""
@@ -48,6 +50,13 @@ class Publication:
             if name.row_name not in current:
                 self._bury(name)
         self.book.listen(self._changed)
+        self.trunks.listen(self._trunk_changed)
+
+    def _trunk_changed(self, name: str) -> None:
+        """A trunk may accept extensions now, or no more."""
+        account = self.book.by_login(name)
+        if account is not None:
+            self._publish(account)
 
     def publish_domain(self, domain: str, node: NodeId) -> None:
         """Say that this node answers for a domain."""
@@ -73,7 +82,9 @@ class Publication:
     def _publish(self, account: Account) -> None:
         accepts = Accepts.USER
         if account.kind is AccountKind.TRUNK:
-            accepts = Accepts.TRUNK | Accepts.EXTENSIONS
+            accepts = Accepts.TRUNK
+            if self.trunks.pbx(account.login).takes_extensions:
+                accepts |= Accepts.EXTENSIONS
         self.directory.publish_user(account.login, accepts)
         if account.number is not None:
             self.directory.publish_number(account.number, account.key, accepts)

@@ -27,6 +27,8 @@ from node.sip.locate import LocateError
 from node.sip.locate import Target as SipTarget
 from node.sip.uri import Uri
 from node.storage.pins import Pin, PinKind
+from node.trunks.book import TrunkBook, Way
+from node.trunks.rules import read_dialled
 
 ECHO_NAMES = frozenset({"echo", "*43"})
 LOOKUP_BUDGET = 4.0
@@ -44,6 +46,16 @@ class LocalTarget:
 
     account: Account
     extension: str | None = None
+    did: str | None = None
+    "The telephone number by which it was called, digits of E.164."
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkTarget:
+    """A telephone number that leaves over a trunk."""
+
+    dialled: str
+    emergency: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +101,9 @@ class Refusal:
     text: str
 
 
-Target = LocalTarget | ServiceTarget | NumberTarget | KeyTarget | DomainTarget | Refusal
+Target = (
+    LocalTarget | ServiceTarget | NumberTarget | KeyTarget | DomainTarget | TrunkTarget | Refusal
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +159,7 @@ class TargetReader:
         *,
         emergency: frozenset[str],
         calls_outside: bool = False,
+        trunks: TrunkBook | None = None,
     ) -> None:
         """`calls_outside`: other SIP networks are called too, so an IP address may be one."""
         self._calls_outside = calls_outside
@@ -152,6 +167,7 @@ class TargetReader:
         self._accounts = accounts
         self.emergency = emergency
         "Emergency numbers."
+        self._trunks = TrunkBook() if trunks is None else trunks
 
     def classify(self, uri: Uri, *, may_leave: bool) -> Target:
         """What `uri` means; `may_leave` is true for requests of our own accounts only."""
@@ -179,10 +195,16 @@ class TargetReader:
             account = self._accounts.find(trunk)
             if account is not None and account.kind is AccountKind.TRUNK:
                 return LocalTarget(account, extension)
+        did = self._trunks.dids.find(user)
+        account = None if did is None else self._accounts.by_login(did.login)
+        if did is not None and account is not None:
+            return LocalTarget(account, did.extension, did.number)
         return None
 
     def _digits(self, user: str, may_leave: bool) -> Target:
         if may_leave and user in self.emergency:
+            if self._trunks.emergency_ways(user):
+                return TrunkTarget(user, emergency=True)
             return Refusal(403, "emergency calls need an emergency trunk, and none is set up here")
         found = self.local(user)
         if found is not None:
@@ -193,8 +215,27 @@ class TargetReader:
         if Number.fits(number) and (not star or (extension.isdigit() and len(extension) < 17)):
             return NumberTarget(Number(number), extension or None)
         if user.isdigit() and len(user) < 15 and user[:1] == "0" and user[1:2] in "23456789":
-            return Refusal(484, "numbers of this network have 15 digits")
-        return Refusal(404, "nobody has this name or number")
+            return self._outside(user) or Refusal(484, "numbers of this network have 15 digits")
+        return self._outside(user) or Refusal(404, "nobody has this name or number")
+
+    def ways_out(self, target: TrunkTarget) -> list[Way]:
+        """The trunks that take such a number, the best first, and what each is asked for."""
+        if target.emergency:
+            return self._trunks.emergency_ways(target.dialled)
+        return self._trunks.ways(target.dialled)
+
+    def _outside(self, user: str) -> Target | None:
+        """By the dial plan of the trunks; 484 where a longer number could go out."""
+        if not self._trunks.has_providers:
+            return None
+        dialled = read_dialled(user)
+        if dialled is None:
+            return None
+        if self._trunks.ways(dialled):
+            return TrunkTarget(dialled)
+        if self._trunks.could_grow(dialled):
+            return Refusal(484, "this is the beginning of a number; dial all of it")
+        return None
 
     def _elsewhere(self, uri: Uri, user: str, host: str, may_leave: bool) -> Target:
         if not may_leave:

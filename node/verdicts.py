@@ -1,5 +1,7 @@
 """What steps of a lookup amount to, in a sentence each."""
 
+from collections.abc import Sequence
+
 from dht.finder import Found, Inconclusive, LookupResult, NotFound
 from dht.record import Kind, Record
 from federation.domain_proof import keys_in_texts
@@ -16,8 +18,10 @@ from node.routing import (
     Refusal,
     ServiceTarget,
     Target,
+    TrunkTarget,
 )
 from node.storage.pins import Pin
+from node.trunks.book import Way
 from node.watched import DnsNote, LookupNote, WatchedDns
 
 
@@ -34,6 +38,8 @@ def kind_of(target: Target) -> str:
             return "key"
         case DomainTarget():
             return "domain"
+        case TrunkTarget():
+            return "trunk"
         case Refusal():
             return "none"
 
@@ -43,10 +49,14 @@ def reading_of(target: Target) -> str:
     match target:
         case ServiceTarget(name):
             return f"a service of this node: {name}"
-        case LocalTarget(account, extension):
+        case LocalTarget(account, extension, did):
             who = "a trunk" if account.kind is AccountKind.TRUNK else "a user"
             behind = f", extension {extension} behind it" if extension else ""
-            return f"{who} of this node: {account.login}{behind}"
+            mapped = f"the number +{did}, mapped to " if did else ""
+            return f"{mapped}{who} of this node: {account.login}{behind}"
+        case TrunkTarget(dialled, emergency):
+            kind = "an emergency number" if emergency else "a telephone number"
+            return f"{kind} that goes out over a trunk: {dialled}"
         case NumberTarget(number, extension):
             behind = f", extension {extension} behind it" if extension else ""
             return f"a number of the network: {number.spoken}{behind}"
@@ -60,6 +70,11 @@ def reading_of(target: Target) -> str:
             return "the beginning of a number of the network"
         case Refusal():
             return "nothing that can be called from here"
+
+
+def way_out(ways: Sequence[Way]) -> str:
+    """The trunks that are tried for a number, in order."""
+    return "out over " + ", else ".join(f"trunk {w.trunk.name} as {w.number}" for w in ways)
 
 
 def result_word(result: LookupResult | None) -> str:

@@ -29,6 +29,7 @@ from node.routing import (
     ServiceTarget,
     Target,
     TargetReader,
+    TrunkTarget,
 )
 from node.sip.registrar import Registrar
 from node.sip.uri import Uri
@@ -41,6 +42,7 @@ from node.verdicts import (
     record_verdict,
     result_word,
     servers_as_json,
+    way_out,
     way_outside,
     way_to,
 )
@@ -95,6 +97,8 @@ class Explainer:
                 end = Refusal(200, "this node answers it itself")
             case LocalTarget(account=account):
                 end = self._devices(account, answer)
+            case TrunkTarget():
+                end = Refusal(200, way_out(self.reader.ways_out(meant)))
             case _:
                 end = await self._elsewhere(meant, answer, started)
         seconds = self.clock.monotonic() - started

@@ -12,6 +12,7 @@ from node.cli import (
     calls,
     configuration,
     demo,
+    dids,
     directory,
     domains,
     explaining,
@@ -19,6 +20,7 @@ from node.cli import (
     groups,
     looking,
     pins,
+    trunks,
     turn,
     up,
     users,
@@ -43,6 +45,8 @@ app.add_typer(groups.app, name="group")
 app.command("peers")(looking.peers)
 app.command("resolve")(looking.resolve)
 app.command("why")(explaining.why)
+app.add_typer(trunks.app, name="trunk")
+app.add_typer(dids.app, name="did")
 app.add_typer(pins.app, name="pin")
 app.add_typer(domains.app, name="domain")
 app.add_typer(turn.app, name="turn")

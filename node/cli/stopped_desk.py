@@ -16,7 +16,7 @@ from node.accounts.account import Account, AccountKind
 from node.accounts.login import AccountError, Reserved
 from node.accounts.rows import load_accounts
 from node.accounts.store import AccountStore
-from node.accounts.wanted import WantedAccount
+from node.accounts.wanted import MadeAccount, WantedAccount
 from node.cli.desk import Outcome, Progress
 from node.cli.user_file import NewUser
 from node.config import Config
@@ -35,6 +35,8 @@ from node.storage.meta import kept_secret
 from node.storage.pins import PinBook, load_pins
 from node.storage.ring_groups import RingGroups, load_ring_groups
 from node.storage.writer import WriteThrough
+from node.trunks.desk import TrunkDesk
+from node.trunks.rows import load_trunk_book
 from node.turn_credentials import SECRET_BYTES, SECRET_NAME, turn_credentials, turn_secret
 
 
@@ -57,7 +59,7 @@ class StoppedNodeDesk:
                 "devices": None,
             }
             for account in sorted(self._store.book, key=lambda account: account.login)
-            if account.kind is not AccountKind.GROUP
+            if account.kind is AccountKind.USER
         ]
 
     def show(self, login: str) -> dict[str, Any]:
@@ -100,6 +102,8 @@ class StoppedNodeDesk:
         account = self._store.get(login)
         if account.kind is AccountKind.GROUP:
             raise RefusedError(f"{login} is a ring group; see ringmesh group --help")
+        if account.kind is AccountKind.TRUNK:
+            raise RefusedError(f"{login} is a trunk; see ringmesh trunk --help")
         return account
 
     def _sheet(self, account: Account, password: str | None = None) -> dict[str, Any]:
@@ -187,6 +191,58 @@ def stopped_domains(folder: StateFolder) -> Iterator[DomainDesk]:
             keep=keep,
             resolver=DnsResolver(config.dns.endpoints),
             clock=SystemClock(),
+        )
+
+
+class _Maker:
+    """Makes accounts where they are stored, as `AccountKeeper` does in a running node."""
+
+    def __init__(self, store: AccountStore) -> None:
+        self._store = store
+
+    async def add(self, wanted: Sequence[WantedAccount]) -> list[MadeAccount]:
+        return self._store.add(wanted)
+
+    async def set_password(self, login: str, password: str | None = None) -> MadeAccount:
+        return self._store.set_password(login, password)
+
+    async def remove(self, login: str) -> Account:
+        return self._store.remove(login)
+
+    async def number_of(self, login: str) -> object:
+        self._store.derive_numbers()
+        return self._store.get(login).number
+
+
+@contextlib.contextmanager
+def stopped_trunks(folder: StateFolder) -> Iterator[TrunkDesk]:
+    """The trunks and DIDs of a stopped node; raises as `stopped_desk`."""
+    with _opened(folder) as (config, database):
+        with database.read() as connection:
+            book = load_trunk_book(connection)
+        served = _served(config, folder, _domain_names(config, folder, database))
+        reserved = Reserved(emergency=frozenset(config.dialling.emergency_numbers))
+        clock = SystemClock()
+        store = AccountStore(
+            database,
+            clock=clock,
+            entropy=SystemEntropy(),
+            domains=served.login_domains,
+            reserved=reserved,
+        )
+
+        async def keep(change: Callable[[Connection], None]) -> None:
+            with database.write() as connection:
+                change(connection)
+
+        yield TrunkDesk(
+            book=book,
+            accounts=store.book,
+            maker=_Maker(store),
+            keep=keep,
+            clock=clock,
+            sheet=lambda account, password: sheet_of(account, served, password),
+            reserved=reserved,
         )
 
 

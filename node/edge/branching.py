@@ -17,6 +17,7 @@ from node.edge.vouching import Voucher
 from node.routing import Located
 from node.sip.binding import Binding
 from node.sip.message import Request
+from node.sip.uri import Uri
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,14 @@ class BranchMaker:
         caller: Caller,
         diversion: str | None = None,
         breadth: int | None = None,
+        target: Uri | None = None,
     ) -> PhoneBranch:
-        """A branch to one device, which is shown `caller`."""
+        """A branch to one device, which is shown `caller`; `target` is asked for, if not itself."""
         request, branch_id = context.request, context.new_branch_id()
         side = PhoneSide(binding.flow, binding.aor, binding.server, binding.uri)
         shown = caller.shown_from(binding.server)
         copy = self.hub.forwarder.onward(request, from_line(shown, request.from_.tag))
-        copy.uri = binding.target
+        copy.uri = target or binding.target
         asserted = caller.asserted_identity(binding.server)
         if asserted is not None:
             copy.append("P-Asserted-Identity", asserted)
@@ -61,19 +63,29 @@ class BranchMaker:
             copy.set("Max-Breadth", str(breadth))
         for value in reversed(binding.path):
             copy.prepend("Route", value)
-        group = context.group
+        self.lead(context, copy, side, shown, branch_id)
+        return PhoneBranch(
+            branch_id, self.hub, self.clients, context, copy, binding.flow, binding.uri
+        )
+
+    def lead(
+        self, context: RequestContext, copy: Request, side: PhoneSide, shown: str, branch_id: int
+    ) -> None:
+        """Make a copy ready for `side`, which sees the From value `shown`: its Via, and its media.
+
+        Raises:
+            PeerError, RelayError: its media cannot be carried.
+        """
+        request, group = context.request, context.group
         if group is not None:
             group.by_branch[branch_id] = (side, shown)
             self.hub.forwarder.record_route(copy, group.caller, side)
             media = self.media(group, context)
             if media is not None:
-                flow = binding.flow
+                flow = side.flow
                 media.phone(flow.local.host, flow.remote.host, branch=branch_id)
                 copy.body = self.offer(media, request, branch_id, copy.body).body
         self.hub.forwarder.push_via(copy, side, self.hub.forwarder.loop_mark(request))
-        return PhoneBranch(
-            branch_id, self.hub, self.clients, context, copy, binding.flow, binding.uri
-        )
 
     def node(
         self,

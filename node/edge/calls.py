@@ -15,9 +15,10 @@ from node.edge.identity import Caller
 from node.edge.indialog import note_subscription
 from node.edge.mailroom import Mailroom
 from node.edge.outward import Outward
-from node.edge.redirect import status_of
+from node.edge.redirect import Place, Redirects, status_of
 from node.edge.ringing import Ringing
 from node.edge.transfer import make_refer_to_reachable
+from node.edge.trunk_calls import TrunkCalls
 from node.edge.vouching import Voucher
 from node.outside import Outside
 from node.routing import (
@@ -27,8 +28,11 @@ from node.routing import (
     ServiceTarget,
     Target,
     TargetReader,
+    TrunkTarget,
 )
+from node.sip.errors import SipParseError
 from node.sip.message import Request, Response
+from node.trunks.trunk import Trunk
 
 UNANSWERED_LIFE = 60.0
 "Seconds a set of SUBSCRIBE or REFER is kept before its 2xx says for how long."
@@ -44,6 +48,8 @@ class Calls:
     locator: Locator
     voucher: Voucher
     ringing: Ringing
+    redirects: Redirects
+    trunks: TrunkCalls
     echo: EchoService
     outward: Outward | None = None
     "Takes calls to other SIP networks; `None`: nobody does."
@@ -61,11 +67,25 @@ class Calls:
         make_refer_to_reachable(request, self.hub.dialogs, self.hub.node)
         caller = self.voucher.own_caller(account, request)
         target = self.reader.classify(request.uri, may_leave=True)
-        if isinstance(target, LocalTarget | ServiceTarget | Refusal):
+        if account.kind is AccountKind.TRUNK:
+            target = self.trunks.arrived(account.login, context) or target
+        if isinstance(target, TrunkTarget):
+            self._out(context, account, target, caller)
+        elif isinstance(target, LocalTarget | ServiceTarget | Refusal):
             self._here(context, target, caller)
         else:
             context.hold()
             self.hub.spawn(self._elsewhere(context, account, target))
+        return context
+
+    # From providers
+
+    def from_provider(self, upstream: Upstream, sender: Side, trunk: Trunk) -> RequestContext:
+        """A request that a provider's server sent; it may only be for a number mapped here."""
+        context = self._open(upstream, sender)
+        refusal = self.trunks.arrived(trunk.name, context)
+        target = refusal or self.trunks.called(trunk, upstream.request)
+        self._here(context, target, self.trunks.caller_of(trunk, upstream.request))
         return context
 
     # From other nodes
@@ -159,6 +179,9 @@ class Calls:
             case ServiceTarget():
                 self.echo.start(context)
             case LocalTarget(account=account):
+                if account.kind is AccountKind.TRUNK:
+                    self._to_pbx(context, target, caller)
+                    return
                 mailroom = self._mailroom_for(context, account)
                 if mailroom is None or not mailroom.takes_over(context, account, caller):
                     self.ringing.call(context, account, caller)
@@ -170,6 +193,32 @@ class Calls:
         if account.kind is not AccountKind.USER:
             return None
         return self.mailroom if self.mailroom.takes(context.request) else None
+
+    def _out(
+        self, context: RequestContext, account: Account, target: TrunkTarget, caller: Caller
+    ) -> None:
+        """To a telephone number over a trunk."""
+        try:
+            branch = self.trunks.out(context, account, target, caller)
+        except (PeerError, RelayError) as error:
+            context.refuse(status_of(error), str(error))
+            return
+        context.start([branch])
+
+    def _to_pbx(self, context: RequestContext, target: LocalTarget, caller: Caller) -> None:
+        """To a PBX, whose own 3xx are followed."""
+        try:
+            branches = self.trunks.to_pbx(context, target, caller)
+        except SipParseError as error:
+            context.refuse(error.status, error.reason)
+            return
+        except (PeerError, RelayError) as error:
+            context.refuse(status_of(error), str(error))
+            return
+        trail = self.redirects.begin(context, caller)
+        for branch in branches:
+            trail.places[branch.id] = Place((target.account,))
+        context.start(branches)
 
     async def _elsewhere(self, context: RequestContext, account: Account, target: Target) -> None:
         located = await self.locator.locate(target)

@@ -146,6 +146,13 @@ class RequestContext:
         out = self.hub.forwarder.backward(response, self.request)
         self._carry_out(self.forking.response(branch, out, now=now), legs, peer_ip)
 
+    def end_late(self, branch: int, response: Response) -> None:
+        """A server that was given up takes the call after all: that call ends at once."""
+        dialog = self._note_dialog(response, branch, response.to.tag or "")
+        if dialog is not None:
+            dialog.ack_cseq = response.cseq.number
+            self.hub.endings.hang_up_callee(dialog, "another server was asked meanwhile")
+
     def on_failure(self, branch: int, status: int, reason: str) -> None:
         """A branch ended without a response: as if it had answered `status`."""
         text = reason if status == 480 else None

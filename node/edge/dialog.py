@@ -15,6 +15,7 @@ from federation.model.address import AddressError, Endpoint, network_group, pars
 from federation.model.clocks import Monotonic, UnixTime
 from federation.model.identity import NodeId
 from node.edge.media import CallMedia
+from node.sip.digest_client import DigestClient
 from node.sip.flow import Flow
 
 DIALOG_METHODS = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
@@ -58,6 +59,18 @@ class PlainSide(PhoneSide):
         """The sender of a request outside dialogs."""
         host = flow.remote.host
         return cls(flow, "", server, hosts={host}, network=network_of(host))
+
+
+@dataclass(slots=True)
+class TrunkSide(PhoneSide):
+    """A server of a trunk: a provider's, or a PBX that does not register."""
+
+    credentials: DigestClient | None = None
+    "How a provider's challenges are answered."
+    hosts: frozenset[str] = frozenset()
+    "IP addresses that its requests may come from."
+    cseq_shift: int = 0
+    "What is added to the CSeq of requests to it: answers to its challenges took some numbers."
 
 
 @dataclass(slots=True)
@@ -331,6 +344,8 @@ def _own_copy(side: Side) -> Side:
     match side:
         case PlainSide(flow, login, server, contact, routes, hosts=hosts, network=network):
             return PlainSide(flow, login, server, contact, list(routes), set(hosts), network)
+        case TrunkSide(routes=routes):
+            return replace(side, routes=list(routes))
         case PhoneSide(flow, login, server, contact, routes):
             return PhoneSide(flow, login, server, contact, list(routes))
         case NodeSide(node, hints, contact, routes):

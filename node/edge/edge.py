@@ -9,7 +9,7 @@ from federation.model.clocks import Clock, Entropy, Monotonic
 from federation.model.identity import NodeId
 from node.accounts.book import AccountBook
 from node.edge.alarms import Alarm
-from node.edge.branches import MeshBranch, PhoneClients
+from node.edge.branches import BranchOwner, MeshBranch, PhoneBranch, PhoneClients
 from node.edge.branching import BranchMaker
 from node.edge.calls import Calls
 from node.edge.context import RequestContext
@@ -31,6 +31,8 @@ from node.edge.ringing import Ringing
 from node.edge.shedding import Shedding
 from node.edge.strangers import Strangers
 from node.edge.token import RouteTokens
+from node.edge.trunk_calls import TrunkCalls
+from node.edge.trunk_lines import TrunkParts
 from node.edge.vouching import Voucher
 from node.edge.watch import INTERVAL, Watch
 from node.names import OwnNames
@@ -55,6 +57,7 @@ from node.sip.effects import (
 from node.sip.errors import SipParseError
 from node.sip.flow import Flow
 from node.sip.matching import client_key
+from node.sip.message import Request
 from node.sip.overload import OverloadControl
 from node.sip.registrar import Registrar
 from node.sip.transaction import TransactionLayer
@@ -102,6 +105,7 @@ class EdgeParts:
     "Keeps messages for those who are not there; `None`: nobody does."
     outward: OutwardParts | None = None
     "What calls to other SIP networks need; `None`: there are none."
+    trunks: TrunkParts = field(default_factory=TrunkParts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,26 +146,7 @@ class Edge:
         pending: dict[bytes, MeshBranch] = {}
         self._echo = EchoService(hub)
         maker = BranchMaker(hub, self._clients, pending, parts.voucher)
-        redirects = Redirects(
-            hub, maker, parts.accounts, parts.reader, parts.locator, parts.voucher
-        )
-        self._calls = Calls(
-            hub=hub,
-            branches=maker,
-            ringing=Ringing(
-                hub,
-                maker,
-                redirects,
-                parts.accounts,
-                parts.registrar,
-                parts.features,
-                parts.ring_groups,
-            ),
-            reader=parts.reader,
-            locator=parts.locator,
-            voucher=parts.voucher,
-            echo=self._echo,
-        )
+        self._calls = self._make_calls(maker)
         in_dialog = InDialog(hub, self._clients, pending, parts.registrar, self._echo)
         self._registrations = Registrations(
             hub, parts.accounts, parts.digest, parts.registrar, parts.store_bindings
@@ -176,6 +161,7 @@ class Edge:
             self._calls,
             in_dialog,
             self._contexts,
+            parts.trunks,
             Strangers(hub, parts.sip.strangers_subscribe) if parts.sip.open else None,
         )
         self.inbound = Inbound(hub, self._calls, in_dialog, parts.voucher, pending)
@@ -186,6 +172,35 @@ class Edge:
         self._do = self._handlers()
         self._timer: Alarm | None = None
         self._timer_due: Monotonic | None = None
+
+    def _make_calls(self, maker: BranchMaker) -> Calls:
+        """What starts requests outside dialogs."""
+        hub, parts = self._hub, self._parts
+        trunks = TrunkCalls.of(
+            hub, parts.trunks, parts.accounts, parts.reader, parts.registrar, maker
+        )
+        redirects = Redirects(
+            hub, maker, parts.accounts, parts.reader, parts.locator, parts.voucher, trunks
+        )
+        return Calls(
+            hub=hub,
+            branches=maker,
+            trunks=trunks,
+            redirects=redirects,
+            ringing=Ringing(
+                hub,
+                maker,
+                redirects,
+                parts.accounts,
+                parts.registrar,
+                parts.features,
+                parts.ring_groups,
+            ),
+            reader=parts.reader,
+            locator=parts.locator,
+            voucher=parts.voucher,
+            echo=self._echo,
+        )
 
     def _join_others(self, maker: BranchMaker) -> None:
         """What is there only where the node has the means, or its operator allows it."""
@@ -316,6 +331,13 @@ class Edge:
             "requests": usage.requests,
         }
 
+    def ask(self, request: Request, flow: Flow, owner: BranchOwner) -> PhoneBranch:
+        """Send a request of this node's own, without Via as yet; `owner` hears what comes of it."""
+        self._hub.forwarder.push_via(request, PhoneSide(flow, "", ""))
+        branch = PhoneBranch(0, self._hub, self._clients, owner, request, flow)
+        branch.start()
+        return branch
+
     # Inside
 
     def _handlers(self) -> Mapping[type[Effect], Callable[[Any], None]]:
@@ -419,6 +441,7 @@ class Edge:
         if group.method != "INVITE":
             return
         self._echo.forget(group.id)
+        self._parts.trunks.load.over(group.id)
         answered = [d for d in group.dialogs.values() if d.answered_at is not None]
         if answered:
             self._parts.dialogs.remove(str(group.id))

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from federation.messages import Bye
 from federation.model.clocks import Monotonic
 from federation.model.identity import NodeId
-from node.edge.branches import PhoneBranch, PhoneClients
+from node.edge.branches import PhoneClients
 from node.edge.dialog import Dialog, DialogSet, DialogState, NodeSide, PhoneSide
 from node.edge.forward import MAX_FORWARDS
 from node.edge.hub import Hub
 from node.edge.owed import KEPT, OwedBye, OwedByes
 from node.edge.replies import reason_header
+from node.edge.trunk_branch import TrunkBranch, shift_for
 from node.sip.errors import SipParseError
 from node.sip.message import Request, Response
 from node.sip.uri import Uri
@@ -115,6 +116,7 @@ class Endings:
         number = dialog.ack_cseq
         request = self._compose("ACK", dialog, phone, to_caller=to_caller, number=number)
         if request is not None:
+            shift_for(phone, request)
             self.hub.forwarder.push_via(request, phone)
             self.hub.send_stateless(request, phone)
 
@@ -129,7 +131,9 @@ class Endings:
         self._branch -= 1
         self.waiting += 1
         owner = _ByeOwner(self)
-        PhoneBranch(self._branch, self.hub, self.clients, owner, request, phone.flow).start()
+        TrunkBranch(
+            self._branch, self.hub, self.clients, owner, request, phone.flow, side=phone
+        ).start()
 
     def _compose(
         self, method: str, dialog: Dialog, phone: PhoneSide, *, to_caller: bool, number: int

@@ -29,23 +29,39 @@ class Caller:
     "`login@keyname` or `login@domain`, without scheme; empty when nothing is known."
     verified: bool
     anonymous: bool = False
+    extension: str | None = None
+    "Of one of the people behind a trunk, who is called back as `number*extension`."
+    outside: str | None = None
+    "The telephone number of a caller that a provider named, `+` and digits of E.164."
+
+    @property
+    def user(self) -> str | None:
+        """The user part by which a device here can call back; `None` where only a URI can."""
+        if self.outside is not None:
+            return self.outside
+        if self.number is None or self.extension is None:
+            return self.number
+        return f"{self.number}*{self.extension}"
 
     def shown_from(self, server: str) -> str:
         """The From value, without tag, for a device that knows this node as `server`."""
         if self.anonymous:
             return f'"Anonymous" <sip:anonymous@{ANONYMOUS_HOST}>'
-        uri = f"sip:{self.number}@{server}" if self.number else f"sip:{self.uri or ANONYMOUS_HOST}"
+        user = self.user
+        uri = f"sip:{user}@{server}" if user else f"sip:{self.uri or ANONYMOUS_HOST}"
         display = self.display
         if not self.verified:
-            display = f"{UNVERIFIED_MARK} {display or self.number or self.uri}"
+            display = f"{UNVERIFIED_MARK} {display or user or self.uri}"
         return f"{_quoted(display)} <{uri}>" if display else f"<{uri}>"
 
     def asserted_identity(self, server: str) -> str | None:
         """The P-Asserted-Identity value, or `None` where nothing was verified."""
         if self.anonymous or not self.verified:
             return None
+        if self.outside is not None:
+            return f"<sip:{self.outside}@{server};user=phone>"  # a provider's word, not a proof
         if self.number:
-            return f"<sip:{self.number};{VERSTAT_PASSED}@{server};user=phone>"
+            return f"<sip:{self.user};{VERSTAT_PASSED}@{server};user=phone>"
         return f"<sip:{self.uri}>"
 
 

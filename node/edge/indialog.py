@@ -25,12 +25,14 @@ from node.edge.dialog import (
     PhoneSide,
     PlainSide,
     ServiceSide,
+    TrunkSide,
 )
 from node.edge.echo import EchoService
 from node.edge.hub import Hub, Upstream
 from node.edge.media import CallMedia, Offered, Role
 from node.edge.replies import from_line, is_sdp, note_target
 from node.edge.transfer import make_refer_to_reachable
+from node.edge.trunk_branch import TrunkBranch, shift_for
 from node.sip.binding import Binding
 from node.sip.flow import Flow
 from node.sip.line import Line, written
@@ -161,6 +163,11 @@ class InDialog:
                 flow = self.flow_to(phone)
                 phone.flow = flow
                 self.hub.forwarder.push_via(copy, phone)
+                if isinstance(phone, TrunkSide):
+                    return TrunkBranch(
+                        context.new_branch_id(), self.hub, self.clients, context, copy, flow,
+                        side=phone,
+                    )  # fmt: skip
                 return PhoneBranch(
                     context.new_branch_id(),
                     self.hub,
@@ -249,6 +256,7 @@ class InDialog:
         match match.receiver:
             case PhoneSide() as phone:
                 phone.flow = self.flow_to(phone)
+                shift_for(phone, copy)
                 self.hub.forwarder.push_via(copy, phone)
                 self.hub.send_stateless(copy, phone)
             case NodeSide(node=node, hints=hints) as side:

@@ -13,18 +13,30 @@ from node.accounts.identify import appearance_of
 from node.edge import identifiers
 from node.edge.calls import Calls
 from node.edge.context import RequestContext
-from node.edge.dialog import DIALOG_METHODS, DialogTable, Match, PhoneSide, PlainSide, Side
+from node.edge.dialog import (
+    DIALOG_METHODS,
+    DialogTable,
+    Match,
+    PhoneSide,
+    PlainSide,
+    Side,
+    TrunkSide,
+)
 from node.edge.hub import Hub, PhoneUpstream
 from node.edge.identity import is_anonymous
 from node.edge.indialog import InDialog
 from node.edge.registration import Registrations
 from node.edge.replies import reason_header, reply
 from node.edge.strangers import Strangers
+from node.edge.trunk_calls import OUT_METHODS
+from node.edge.trunk_lines import TrunkParts
 from node.sip.digest import Challenge, DigestAuthenticator, Role, strip_credentials
 from node.sip.effects import AckArrived, CancelArrived, RequestArrived, ServerKey
 from node.sip.errors import SipParseError
 from node.sip.flow import Flow
 from node.sip.message import Request, Response
+from node.sip.uri import Uri
+from node.trunks.trunk import PbxSettings, Trunk
 
 ALLOW = (
     "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, INFO, UPDATE, PRACK, REFER, "
@@ -47,6 +59,7 @@ class Ingress:
     in_dialog: InDialog
     contexts: dict[ServerKey, RequestContext]
     "Unanswered requests, for their CANCEL."
+    trunks: TrunkParts
     strangers: Strangers | None = None
     "Who lets plain SIP from elsewhere in; `None`: nobody does."
 
@@ -153,6 +166,9 @@ class Ingress:
 
     def _outside(self, upstream: PhoneUpstream) -> None:
         request, flow = upstream.request, upstream.flow
+        if len(self.trunks.book) and (trunk := self.trunks.lines.sender(request, flow)) is not None:
+            self._from_trunk(upstream, trunk)
+            return
         if self.strangers is not None and self.strangers.is_one(request):
             self._from_stranger(upstream, self.strangers)
             return
@@ -169,18 +185,51 @@ class Ingress:
                 reply(self.hub, request, 403, "Forbidden", Reason=reason_header(403, text))
             )
             return
+        self._from_account(upstream, account)
+
+    def _from_account(self, upstream: PhoneUpstream, account: Account) -> None:
+        """Let a request through whose sender is known."""
+        request, flow = upstream.request, upstream.flow
         strip_credentials(request, Role.PROXY)
         request.remove("Route")  # the way leads where this node finds the target, nowhere else
         server = self._server_of(request, flow)
         side = PhoneSide(flow, account.login, server)
+        if self._has_room(upstream, side):
+            context = self.calls.from_account(upstream, side, account)
+            self._watch_cancel(upstream.key, context)
+
+    def _has_room(self, upstream: PhoneUpstream, side: PhoneSide) -> bool:
+        """Say 100 to an INVITE, or 503 where this node has all the dialogs that it can hold."""
+        request = upstream.request
         if request.method in DIALOG_METHODS and not self.hub.dialogs.has_room_for(side):
-            busy = reply(self.hub, request, 503, Retry_After=str(RETRY_AFTER))
-            upstream.respond(busy)
-            return
+            upstream.respond(reply(self.hub, request, 503, Retry_After=str(RETRY_AFTER)))
+            return False
         if request.method == "INVITE":
             upstream.respond(reply(self.hub, request, 100))
-        context = self.calls.from_account(upstream, side, account)
-        self._watch_cancel(upstream.key, context)
+        return True
+
+    def _from_trunk(self, upstream: PhoneUpstream, trunk: Trunk) -> None:
+        """A request from the address of a provider, or of a PBX that does not register."""
+        request, flow = upstream.request, upstream.flow
+        if isinstance(trunk.settings, PbxSettings):
+            account = self.accounts.by_login(trunk.name)
+            if account is None or not self._is_among(account, request.from_.uri):
+                text = "From must be the trunk, an extension behind it or a number of its own"
+                refusal = reply(self.hub, request, 403, Reason=reason_header(403, text))
+                self._decline(upstream, refusal)
+                return
+            self._from_account(upstream, account)
+        elif request.method == "OPTIONS":
+            upstream.respond(self._capabilities(request))
+        elif request.method not in OUT_METHODS:
+            upstream.respond(reply(self.hub, request, 405, Allow=", ".join(sorted(OUT_METHODS))))
+        else:
+            request.remove("Route")
+            own = self.hub.forwarder.own_uri(flow)
+            side = self.trunks.lines.side(trunk, flow, own)
+            if self._has_room(upstream, side):
+                context = self.calls.from_provider(upstream, side, trunk)
+                self._watch_cancel(upstream.key, context)
 
     def _from_stranger(self, upstream: PhoneUpstream, strangers: Strangers) -> None:
         """Plain SIP from elsewhere: it reaches accounts of this node and nothing else."""
@@ -207,11 +256,16 @@ class Ingress:
         uri = request.from_.uri
         if is_anonymous(uri):
             return True
-        if uri.scheme == "tel":
-            return appearance_of(account, uri.user or "") is not None
-        if not self.hub.names.is_own(uri.host or "", uri.port):
+        if uri.scheme != "tel" and not self.hub.names.is_own(uri.host or "", uri.port):
             return False
-        return appearance_of(account, uri.user or "") is not None
+        return self._is_among(account, uri)
+
+    def _is_among(self, account: Account, uri: Uri) -> bool:
+        """Whether the user part is a name of the account: its own DIDs are too."""
+        if appearance_of(account, uri.user or "") is not None:
+            return True
+        did = self.trunks.book.dids.find(uri.user or "")
+        return did is not None and did.login == account.login
 
     def _server_of(self, request: Request, flow: Flow) -> str:
         """The name of this node that the phone uses: that of its From, as a rule."""
@@ -239,7 +293,7 @@ def find_from_phone(dialogs: DialogTable, request: Request, flow: Flow) -> Match
         return isinstance(side, PhoneSide) and (
             side.flow == flow
             or side.flow.remote.host == flow.remote.host
-            or (isinstance(side, PlainSide) and flow.remote.host in side.hosts)
+            or (isinstance(side, PlainSide | TrunkSide) and flow.remote.host in side.hosts)
         )
 
     match = dialogs.find(request.call_id, from_tag, to_tag, sent_by)

@@ -12,7 +12,7 @@ from itertools import pairwise
 from federation.messages import Leg
 from federation.model.errors import PeerError
 from media_relay.errors import RelayError
-from node.accounts.account import Account
+from node.accounts.account import Account, AccountKind
 from node.accounts.book import AccountBook
 from node.edge.branches import Branch, BranchOwner, MeshBranch
 from node.edge.branching import BranchMaker, Diverted
@@ -21,9 +21,18 @@ from node.edge.dialog import PhoneSide
 from node.edge.hub import Hub, MeshUpstream
 from node.edge.identity import Caller
 from node.edge.media import MediaError
+from node.edge.trunk_calls import TrunkCalls
+from node.edge.trunk_lines import Unreachable
 from node.edge.vouching import Voucher
 from node.outside import Outside
-from node.routing import LocalTarget, Locator, Refusal, ServiceTarget, TargetReader
+from node.routing import (
+    LocalTarget,
+    Locator,
+    Refusal,
+    ServiceTarget,
+    TargetReader,
+    TrunkTarget,
+)
 from node.sip.errors import SipParseError
 from node.sip.headers import NameAddr
 from node.sip.message import Response
@@ -40,6 +49,8 @@ MAX_STATEMENT_CARRIED = 4096
 
 def status_of(error: PeerError | RelayError) -> int:
     """What a caller is answered when a branch cannot be made."""
+    if isinstance(error, Unreachable):
+        return error.status
     return 488 if isinstance(error, SdpError | MediaError) else 480
 
 
@@ -112,6 +123,7 @@ class Redirects:
     reader: TargetReader
     locator: Locator
     voucher: Voucher
+    trunks: TrunkCalls
     ring: Callable[[RequestContext, Account, Place, Trail], None] = field(init=False)
     "Rings an account of this node that a call was sent on to (`node.edge.ringing`)."
 
@@ -176,8 +188,13 @@ class Redirects:
                 return [self.nowhere(context, "services take no forwarded calls")]
             case LocalTarget(account=account):
                 place = Place((*place.accounts, account), place.diversions)
+                if account.kind is AccountKind.TRUNK:
+                    return self._pbx(context, target, place, trail)
                 self.ring(context, account, place, trail)
                 return []
+            case TrunkTarget():
+                header = ", ".join(place.diversions)
+                return [self.trunks.out(context, place.accounts[-1], target, trail.caller, header)]
         located = await self.locator.locate(target)
         if isinstance(located, Refusal):
             return [self.nowhere(context, located.text)]
@@ -188,6 +205,16 @@ class Redirects:
         diverted = Diverted(", ".join(place.diversions), self._statement(context, place))
         branch = self.branches.node(context, place.accounts[-1], located, diverted)
         return [self._onward(context, branch)]
+
+    def _pbx(
+        self, context: RequestContext, target: LocalTarget, place: Place, trail: Trail
+    ) -> Sequence[Branch]:
+        """Branches to a PBX that a call was sent on to."""
+        header = ", ".join(place.diversions)
+        branches = self.trunks.to_pbx(context, target, trail.caller, header)
+        for branch in branches:
+            trail.places[branch.id] = place
+        return branches
 
     def _onward(self, context: RequestContext, branch: MeshBranch) -> Branch:
         branch.owner = Onward(context, is_node=True)

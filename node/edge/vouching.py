@@ -25,7 +25,8 @@ from federation.statement import (
     issue_statement,
     verify_statement,
 )
-from node.accounts.account import Account
+from node.accounts.account import Account, AccountKind
+from node.accounts.identify import appearance_of
 from node.edge.identity import Caller, display_of, is_anonymous
 from node.sip.message import Request
 from node.storage.verified_numbers import VerifiedNumbers
@@ -160,11 +161,13 @@ class Voucher:
         sender = request.from_
         if is_anonymous(sender.uri):
             return Caller("", None, "", verified=False, anonymous=True)
+        extension = _extension(account, request)
         return Caller(
             display=display_of(sender) or account.name,
             number=account.number,
-            uri=f"{account.login}@{self._own_domain()}",
+            uri=f"{_user(account, extension)}@{self._own_domain()}",
             verified=True,
+            extension=extension,
         )
 
     def issue(
@@ -182,11 +185,13 @@ class Voucher:
         if is_anonymous(request.from_.uri):
             return None
         now = self._clock.unix()
+        # Who sends a call on does so as a whole; From is that of the first caller then.
+        extension = None if diverted is not None else _extension(account, request)
         return issue_statement(
             self._key,
             network=self._network,
             caller=StatedCaller(
-                uri=f"sip:{account.login}@{self._own_domain()}",
+                uri=f"sip:{_user(account, extension)}@{self._own_domain()}",
                 number=account.number,
                 account=account.id,
                 delegation=self.delegations.of(account, now=now).encode(),
@@ -246,7 +251,9 @@ class Voucher:
         stated, uri = statement.caller, self._uri(statement.caller.uri, statement.signer)
         if stated.number is not None and (stated.account is None or not number_holds):
             return Caller(display, None, uri, verified=False)
-        return Caller(display, stated.number, uri, verified=True)
+        behind = uri.partition("@")[0].partition("*")[2]
+        extension = behind if behind.isascii() and behind.isdigit() and len(behind) < 17 else None
+        return Caller(display, stated.number, uri, verified=True, extension=extension)
 
     def _uri(self, stated: str, peer: NodeId) -> str:
         """The stated URI if its domain is the peer's key name or known to be the peer's."""
@@ -254,6 +261,18 @@ class Voucher:
         if domain == peer.key_name or self._proven(domain) == peer:
             return f"{user}@{domain}"
         return f"{user}@{peer.key_name}"
+
+
+def _extension(account: Account, request: Request) -> str | None:
+    """The extension that a request of a trunk comes from, by its From."""
+    if account.kind is not AccountKind.TRUNK:
+        return None
+    appearance = appearance_of(account, request.from_.uri.user or "")
+    return None if appearance is None else appearance.extension
+
+
+def _user(account: Account, extension: str | None) -> str:
+    return account.login if extension is None else f"{account.login}*{extension}"
 
 
 def _origin(statement: Statement | None) -> Statement | None:
@@ -267,7 +286,7 @@ def _origin(statement: Statement | None) -> Statement | None:
         target, _, host = inner.destination.partition(":")[2].partition("@")
         user = target.partition("*")[0]
         forwarder = statement.caller
-        login = forwarder.uri.partition(":")[2].partition("@")[0]
+        login = forwarder.uri.partition(":")[2].partition("@")[0].partition("*")[0]
         if user not in (login, forwarder.number) or host != statement.signer.key_name:
             return None
         statement = inner

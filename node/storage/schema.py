@@ -1,7 +1,8 @@
 """The tables, in types that SQLite and PostgreSQL share.
 
 Instants are `UnixTime` seconds in a double, keys and blobs are raw bytes, HA1s are lower-case
-hex. Passwords are in no column. A change here needs a new `SCHEMA_VERSION` and a migration beside
+hex. Passwords are in no column but `trunks.password`: what a provider asks for is needed in clear.
+A change here needs a new `SCHEMA_VERSION` and a migration beside
 the first one; a test compares what the migrations build with what stands here.
 """
 
@@ -18,7 +19,7 @@ from sqlalchemy import (
     Table,
 )
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 "The newest Alembic revision; `alembic_version` holds the one a database is at."
 
 metadata = MetaData(
@@ -225,3 +226,34 @@ meta = Table(
     Column("value", LargeBinary, nullable=False),
 )
 "Single values of the node."
+
+trunks = Table(
+    "trunks",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("kind", String(8), nullable=False),
+    Column("settings", LargeBinary, nullable=False),
+    Column("password", String(255)),
+    Column("created_at", Double, nullable=False),
+)
+"PBXs (the login of their account is the name) and providers; `settings` is JSON."
+
+dids = Table(
+    "dids",
+    metadata,
+    Column("number", String(15), primary_key=True),
+    Column("login", String(64), ForeignKey("accounts.login", ondelete="CASCADE"), nullable=False),
+    Column("extension", String(16)),
+    Column("added_at", Double, nullable=False),
+    Index("ix_dids_login", "login"),
+)
+"Telephone numbers (E.164 digits) and the account, or extension behind it, that they lead to."
+
+trunk_days = Table(
+    "trunk_days",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("day", Integer, nullable=False),
+    Column("calls", Integer, nullable=False),
+)
+"Calls out over each trunk on its last day of use; `day` counts from 1970 in UTC."

@@ -52,6 +52,7 @@ from tests.support.account_tools import cheap_number
 from tests.support.edge_links import LinkNetwork, MemoryLinks
 from tests.support.edge_phone import Phone, Sent, Talk, sdp
 from tests.support.edge_relay import MediaMap, RecordingRelay, as_relay
+from tests.support.edge_trunks import edge_trunks
 from tests.support.sip_exchange import SeededEntropy
 from tests.support.virtual_loop import LoopClock
 
@@ -136,6 +137,7 @@ class EdgeNode:
             own_domain=lambda: self.names.domains[0],
             proven=lambda domain: None,
         )
+        self.trunks = edge_trunks(world.clock, self.names, self.entropy, self.ip)
         digest = DigestAuthenticator(
             self.accounts.credential, secret=self.entropy.token(32), entropy=self.entropy
         )
@@ -150,7 +152,13 @@ class EdgeNode:
                 accounts=self.accounts,
                 digest=digest,
                 registrar=self.registrar,
-                reader=TargetReader(self.names, self.accounts, emergency=frozenset({"112"})),
+                reader=TargetReader(
+                    self.names,
+                    self.accounts,
+                    emergency=frozenset({"112"}),
+                    trunks=self.trunks.book,
+                ),
+                trunks=self.trunks.parts,
                 locator=cast(Locator, world.locator),
                 voucher=self.voucher,
                 store_bindings=lambda changes: None,
@@ -179,6 +187,7 @@ class EdgeNode:
     def held(self) -> dict[str, int]:
         """Everything of calls that is held now; empty when all is over."""
         held = dict(self.edge.leftovers)
+        held["trunk_calls"] = sum(self.trunks.load.calls(t.name) for t in self.trunks.book)
         held["sessions"] = len(self.relay.open)
         held["stored"] = len(self.rows.table("dialogs"))
         return {key: count for key, count in held.items() if count}

@@ -1,0 +1,1 @@
+"""Trunks: PBXs that are accounts of this node, providers it registers at, and their numbers."""
