@@ -14,6 +14,9 @@ from msgspec import Meta
 from media_relay.control_turn import (
     AttachTurn,
     ConfigureTurn,
+    EndGuests,
+    GuestTraffic,
+    LendGuests,
     PutAccounts,
     RelayClosed,
     RelayOpened,
@@ -24,7 +27,7 @@ from media_relay.control_turn import (
 )
 from media_relay.errors import ControlError
 
-VERSION = 3
+VERSION = 4
 MAX_MESSAGE_BYTES = 65536
 MAX_SOURCES = 64
 "IP addresses that may latch at one anchor."
@@ -185,6 +188,8 @@ Order = (
     | RemoveAccounts
     | RelayOpened
     | RelayRefused
+    | LendGuests
+    | EndGuests
 )
 
 
@@ -250,7 +255,9 @@ class Totals(msgspec.Struct, frozen=True, array_like=True, tag=68):
     ignored_orders: Count
 
 
-Notice = Ready | Pong | Latched | Report | Totals | WantRelay | RelayClosed | TurnUsage
+Notice = (
+    Ready | Pong | Latched | Report | Totals | WantRelay | RelayClosed | TurnUsage | GuestTraffic
+)
 
 _Message = TypeVar("_Message")
 

@@ -93,6 +93,18 @@ class RelayRefused(msgspec.Struct, frozen=True, array_like=True, tag=21):
     code: Annotated[int, Meta(ge=300, le=699)]
 
 
+class LendGuests(msgspec.Struct, frozen=True, array_like=True, tag=22):
+    """So many bytes more may be passed for guests (`budget.py`)."""
+
+    credit: Count
+
+
+class EndGuests(msgspec.Struct, frozen=True, array_like=True, tag=23):
+    """Guests' allocations end within so many seconds, 0: now; -1: they may stay after all."""
+
+    seconds: Annotated[int, Meta(ge=-1, le=3600)]
+
+
 class WantRelay(msgspec.Struct, frozen=True, array_like=True, tag=69):
     """An authenticated client of this worker wants a relay port."""
 
@@ -130,5 +142,22 @@ class TurnUsage(msgspec.Struct, frozen=True, array_like=True, tag=71):
     accounts: Annotated[tuple[AccountUsage, ...], Meta(max_length=MAX_USAGES_A_MESSAGE)]
 
 
-TurnOrder = ConfigureTurn | AttachTurn | PutAccounts | RemoveAccounts | RelayOpened | RelayRefused
-TurnNotice = WantRelay | RelayClosed | TurnUsage
+class GuestTraffic(msgspec.Struct, frozen=True, array_like=True, tag=72):
+    """Bytes passed for guests since the last such notice, dropped for want of credit, returned."""
+
+    passed: Count
+    dropped: Count
+    returned: Count
+
+
+TurnOrder = (
+    ConfigureTurn
+    | AttachTurn
+    | PutAccounts
+    | RemoveAccounts
+    | RelayOpened
+    | RelayRefused
+    | LendGuests
+    | EndGuests
+)
+TurnNotice = WantRelay | RelayClosed | TurnUsage | GuestTraffic

@@ -12,6 +12,7 @@ from federation.model.clocks import Clock, Entropy
 from media_relay.config import RelayConfig
 from media_relay.descriptors import raise_descriptor_limit
 from media_relay.errors import NoCapacity
+from media_relay.guest_desk import GuestLimits, GuestReport
 from media_relay.ports import MARKS, PortPool
 from media_relay.reports import PoolUsage, RelayEvent
 from media_relay.session import RelaySession
@@ -130,6 +131,21 @@ class RelayPool:
     def turn_endpoints(self) -> list[tuple[str, Endpoint]]:
         """Where TURN is served: `udp`, `tcp` or `tls`, and the address."""
         return self._turn.endpoints
+
+    def guests_open(self, limits: GuestLimits) -> None:
+        """Let clients of other nodes in within limits, which may be told again at any time.
+
+        They are accounts of `turn_accounts` whose logins begin with `~`. At first none may come.
+        """
+        self._turn.open_guests(limits, self._supervisors)
+
+    def guests_close(self, seconds: int = 0) -> None:
+        """Let none in any more; those who are there go within `seconds`, at once for 0."""
+        self._turn.close_guests(seconds, self._supervisors)
+
+    def guest_report(self) -> GuestReport:
+        """What guests use, at most a twentieth of a second old."""
+        return self._turn.guest_report()
 
     def turn_report(self) -> TurnReport:
         """What TURN relays, at most a second old."""

@@ -32,7 +32,7 @@ from media_relay.control import (
     Totals,
 )
 from media_relay.control_link import ControlLink
-from media_relay.control_turn import RelayClosed, TurnNotice, TurnUsage, WantRelay
+from media_relay.control_turn import GuestTraffic, RelayClosed, TurnNotice, TurnUsage, WantRelay
 from media_relay.errors import NoCapacity
 from media_relay.reports import RelayEvent, WorkerLost, WorkerRestarted, WorkerUsage
 from media_relay.session import RelaySession
@@ -337,7 +337,7 @@ class Supervisor:
                         owner.worker_counted(counters, clock_offset=offset)
             case Totals():
                 self._totals = notice
-            case WantRelay() | RelayClosed() | TurnUsage():
+            case WantRelay() | RelayClosed() | TurnUsage() | GuestTraffic():
                 self._on_turn(self, notice)
 
     def _reinstalled(self) -> None:

@@ -20,6 +20,9 @@ from media_relay.control_turn import (
     MAX_ACCOUNTS_A_MESSAGE,
     AttachTurn,
     ConfigureTurn,
+    EndGuests,
+    GuestTraffic,
+    LendGuests,
     PutAccounts,
     RelayClosed,
     RelayOpened,
@@ -30,8 +33,10 @@ from media_relay.control_turn import (
     WantRelay,
 )
 from media_relay.errors import NoCapacity
+from media_relay.guest_desk import GuestDesk, GuestLimits, GuestReport
 from media_relay.ports import PortPool
 from media_relay.stun.attributes import Code, Family
+from media_relay.turn.guests import is_guest
 from media_relay.turn.quotas import Quotas
 from media_relay.turn_config import AccountRelayed, TurnAccount, TurnReport, TurnSettings
 from media_relay.turn_listen import Listener, bind_listeners
@@ -69,6 +74,7 @@ class TurnDesk:
         self._entropy = entropy
         self._ports: RelayPorts | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._guests = GuestDesk()
 
     # Orders of the node
 
@@ -109,6 +115,41 @@ class TurnDesk:
             for worker in workers:
                 worker.post(self._configuration(self._settings))
 
+    # Guests
+
+    def open_guests(self, limits: GuestLimits, workers: Sequence[TurnWorker]) -> None:
+        """Let guests in within these limits; they may be told again at any time."""
+        opening = self._guests.limits is None or self._guests.is_closing
+        self._guests.open(limits, now=self._clock.monotonic())
+        if opening and self._settings is not None:
+            for worker in workers:
+                worker.post(EndGuests(-1))
+
+    def close_guests(self, seconds: int, workers: Sequence[TurnWorker]) -> None:
+        """Let no more in; those who are there go within `seconds`, at once for 0."""
+        if seconds:
+            self._guests.is_closing = True
+        else:
+            self._guests.close(now=self._clock.monotonic())
+        if self._settings is not None:
+            for worker in workers:
+                worker.post(EndGuests(seconds))
+
+    def guest_report(self) -> GuestReport:
+        """What guests use."""
+        quotas = None if self._ports is None else self._ports.quotas
+        return self._guests.report(quotas, self._clock.monotonic())
+
+    def _guests_reported(self, worker: TurnWorker, traffic: GuestTraffic) -> None:
+        now = self._clock.monotonic()
+        part = self._guests.reported(
+            worker.index, traffic.passed, traffic.dropped, traffic.returned, now=now
+        )
+        if part:
+            worker.post(LendGuests(part))
+
+    # Looking
+
     def report(self) -> TurnReport:
         """What is relayed."""
         return TurnReport(
@@ -146,6 +187,9 @@ class TurnDesk:
             return
         worker.post(self._configuration(settings))
         self._put(worker, list(self._accounts.values()))
+        self._guests.budget.forget(worker.index)
+        if self._guests.is_closing or self._guests.limits is None:
+            worker.post(EndGuests(0))
         for number, listener in enumerate(self._listeners):
             worker.post(AttachTurn(number, listener.transport), [listener.socket_of(worker.index)])
 
@@ -154,6 +198,8 @@ class TurnDesk:
         match notice:
             case WantRelay():
                 self._open(worker, notice)
+            case GuestTraffic():
+                self._guests_reported(worker, notice)
             case RelayClosed(relay):
                 held = self._held.pop((worker.index, relay), None)
                 if held is not None and self._ports is not None:
@@ -193,6 +239,10 @@ class TurnDesk:
         if wanted.token is not None:
             claimed = ports.claim(wanted.token, wanted.login, now=now)
             return Code.INSUFFICIENT_CAPACITY if claimed is None else (*claimed, None)
+        if is_guest(wanted.login):
+            refusal = self._guests.refusal(ports.quotas, 1 + wanted.reserve, now=now)
+            if refusal is not None:
+                return refusal
         host = self._relay_host(wanted)
         if host is None:
             return Code.ADDRESS_FAMILY_NOT_SUPPORTED

@@ -11,15 +11,20 @@ import ipaddress
 import select
 import socket
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 from federation.model.address import Endpoint, parse_ip
 from federation.model.clocks import Monotonic, UnixTime
+from media_relay.budget import REPORT_SECONDS as GUEST_SECONDS
 from media_relay.control_turn import (
     TLS,
     UDP,
     AttachTurn,
     ConfigureTurn,
+    EndGuests,
+    GuestTraffic,
+    LendGuests,
     PutAccounts,
     RelayClosed,
     RelayOpened,
@@ -45,11 +50,13 @@ from media_relay.turn.effects import (
     SendToPeer,
 )
 from media_relay.turn.framing import MAX_TURN_BYTES
+from media_relay.turn.guests import is_guest
 from media_relay.turn.nonce import Nonces
 from media_relay.turn.peers import PeerPolicy, read_network
 from media_relay.turn.quotas import QuotaLimits
 from media_relay.turn.server import TurnConfig, TurnServer
 from media_relay.turn_accept import Streams
+from media_relay.turn_meter import Meter
 from media_relay.turn_routes import ChannelRoute, ClientPort, Drain, RelayPort, sockaddr
 from media_relay.turn_sockets import (
     RelaySocket,
@@ -94,6 +101,10 @@ class TurnShell:
         self._wanted: dict[int, OpenRelay] = {}
         self._unix_offset = 0.0
         self._usage = Usage()
+        self._meter = Meter(self._guests_wake)
+        self._guest_ports = 0
+        self._guests_at: float | None = None
+        "When guests' traffic is reported next."
         self._report_at: float | None = None
         self._listening: list[socket.socket] = []
         self.ignored = 0
@@ -161,19 +172,21 @@ class TurnShell:
             sock.close()
             return
         prepare_relay(sock)
-        to_client = self._outlet(wanted.client)
         relay = RelayPort(
             order.relay,
             wanted.login,
             wanted.client,
-            outlet=sock.sendto,
-            to_client=to_client,
+            outlet=self._meter.paid(wanted.login, sock.sendto),
+            to_client=self._meter.paid(wanted.login, self._outlet(wanted.client)),
             from_peer=self._from_peer,
         )
         self._relays[order.relay] = RelaySocket(relay, sock)
         if self._report_at is None:
             self._report_at = now + REPORT_SECONDS
         self._usage.add(relay)
+        if is_guest(wanted.login):
+            self._guest_ports += 1
+            self._guests_at = self._guests_at or now + GUEST_SECONDS
         self._host.drain(sock, relay.drain(sock))
         self._host.watch(sock, self._complaints(order.relay, sock), select.EPOLLIN)
         local = Endpoint.of(sock.getsockname())
@@ -192,12 +205,20 @@ class TurnShell:
             code = Code.INSUFFICIENT_CAPACITY
         self.carry_out(self._server.relay_refused(order.relay, code, now=Monotonic(now)), now)
 
+    def lend_guests(self, order: LendGuests) -> None:
+        """Guests may have so much more relayed."""
+        self._meter.lend(order.credit)
+
+    def end_guests(self, order: EndGuests, now: float) -> None:
+        """Guests have to go, or may stay after all."""
+        self.carry_out(self._server.end_guests(order.seconds, now=Monotonic(now)), now)
+
     # Time
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is next needed."""
         due: float | None = self._server.next_timer()
-        for when in (self._streams.due, self._report_at):
+        for when in (self._streams.due, self._report_at, self._guests_at):
             if due is None or (when is not None and when < due):
                 due = when
         return due
@@ -208,6 +229,8 @@ class TurnShell:
         if due is not None and due <= now:
             self.carry_out(self._server.handle_timer(now=Monotonic(now)), now)
         self._streams.look(now)
+        if self._guests_at is not None and self._guests_at <= now:
+            self._report_guests(now)
         if self._report_at is not None and self._report_at <= now:
             self._report(now)
 
@@ -251,9 +274,10 @@ class TurnShell:
                     self._reply(data, client)
                 case DataToClient(data, client, relay, size):
                     with contextlib.suppress(OSError):
-                        self._outlet(client)(data, client.address)
-                        self._relays[relay].port.packets_to_client += 1
-                        self._relays[relay].port.bytes_to_client += size
+                        port = self._relays[relay].port
+                        port.to_client(data, client.address)
+                        port.packets_to_client += 1
+                        port.bytes_to_client += size
                 case SendToPeer():
                     self._send(effect)
                 case OpenRelay():
@@ -283,9 +307,10 @@ class TurnShell:
         peer = sockaddr(effect.peer)
         with contextlib.suppress(OSError):
             if effect.dont_fragment:
-                send_unbroken(relay.sock, effect.data, peer)
+                unbroken = partial(send_unbroken, relay.sock)
+                self._meter.paid(relay.port.login, unbroken)(effect.data, peer)
             else:
-                relay.sock.sendto(effect.data, peer)
+                relay.port.outlet(effect.data, peer)
             relay.port.packets_to_peer += 1
             relay.port.bytes_to_peer += len(effect.data)
 
@@ -311,6 +336,7 @@ class TurnShell:
     def _close(self, relay_id: int) -> None:
         relay = self._relays.pop(relay_id)
         self._usage.remove(relay.port)
+        self._guest_ports -= is_guest(relay.port.login)
         for sock in relay.sockets:
             self._host.forget(sock)
             sock.close()
@@ -337,7 +363,7 @@ class TurnShell:
         except OSError:
             return
         relay.twin, relay.twin_route = twin, route
-        route.outlet, route.target = twin.send, 0
+        route.outlet, route.target = self._meter.paid(relay.port.login, twin.send), 0
         self._host.drain(twin, relay.port.drain(twin))
         self._host.watch(twin, self._complaints(relay.port.id, twin), select.EPOLLIN)
 
@@ -352,6 +378,19 @@ class TurnShell:
             self._host.forget(relay.twin)
             relay.twin.close()
             relay.twin = relay.twin_route = None
+
+    def _report_guests(self, now: float) -> None:
+        """Tell what guests had relayed; lost reports are made up for by the next."""
+        counts = self._meter.take()
+        told = counts is None or self._host.notify(GuestTraffic(*counts))
+        if counts is not None and not told:
+            self._meter.untold(counts)
+        busy = self._guest_ports or counts is not None
+        self._guests_at = now + GUEST_SECONDS if busy else None
+
+    def _guests_wake(self) -> None:
+        """Guests' traffic begins again: ask for credit at the next look at the clock."""
+        self._guests_at = 0.0
 
     def _report(self, now: float) -> None:
         """Tell what was relayed; at rest nothing is told, and nothing wakes the worker."""

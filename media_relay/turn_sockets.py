@@ -44,7 +44,7 @@ def prepare_relay(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_DONT)
 
 
-def send_unbroken(sock: socket.socket, data: bytes, peer: SocketAddress) -> None:
+def send_unbroken(sock: socket.socket, data: bytes, peer: SocketAddress) -> int:
     """Send a datagram that must not be fragmented (DONT-FRAGMENT).
 
     Raises:
@@ -55,7 +55,7 @@ def send_unbroken(sock: socket.socket, data: bytes, peer: SocketAddress) -> None
     option = _IPV6_MTU_DISCOVER if ipv6 else _IP_MTU_DISCOVER
     sock.setsockopt(level, option, _PMTUDISC_DO)
     try:
-        sock.sendto(data, peer)
+        return sock.sendto(data, peer)
     finally:
         sock.setsockopt(level, option, _PMTUDISC_DONT)
 

@@ -42,6 +42,8 @@ from media_relay.control import (
 from media_relay.control_turn import (
     AttachTurn,
     ConfigureTurn,
+    EndGuests,
+    LendGuests,
     PutAccounts,
     RelayOpened,
     RelayRefused,
@@ -236,7 +238,7 @@ class Worker:
                     self._turn = TurnShell(self, order, self._in_media)
                 else:
                     self._turn.configure(order)
-            case AttachTurn() | PutAccounts() | RemoveAccounts() | RelayOpened() | RelayRefused():
+            case _ if isinstance(order, TurnOrder):
                 self._carry_out_turn(order, sockets, now)
             case _:
                 apply_order(table, order, now)
@@ -253,6 +255,10 @@ class Worker:
                 turn.put_accounts(order)
             case TurnShell() as turn, RemoveAccounts():
                 turn.remove_accounts(order)
+            case TurnShell() as turn, LendGuests():
+                turn.lend_guests(order)
+            case TurnShell() as turn, EndGuests():
+                turn.end_guests(order, now)
             case TurnShell() as turn, RelayRefused():
                 turn.relay_refused(order, now)
             case _:

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from federation.model.address import network_group, parse_ip
+from media_relay.turn.guests import is_guest
 
 MAX_PORTS_AN_ACCOUNT = 64
 "ICE asks one for each component, transport and interface: a handful of calls on several devices."
@@ -28,6 +29,8 @@ class Quotas:
     def __init__(self, limits: QuotaLimits) -> None:
         self.limits = limits
         self.total = 0
+        self.guests = 0
+        "Ports of guests, who are counted in `total` as well."
         self._accounts: Counter[str] = Counter()
         self._sources: Counter[str | bytes] = Counter()
 
@@ -44,6 +47,7 @@ class Quotas:
         self._accounts[login] += count
         self._sources[group] += count
         self.total += count
+        self.guests += count * is_guest(login)
         return True
 
     def give_back(self, login: str, source: str) -> None:
@@ -52,6 +56,7 @@ class Quotas:
         self._accounts[login] -= 1
         self._sources[group] -= 1
         self.total -= 1
+        self.guests -= is_guest(login)
         self._tidy(login, group)
 
     def of_account(self, login: str) -> int:

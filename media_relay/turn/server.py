@@ -34,6 +34,7 @@ from media_relay.turn.effects import (
     Reply,
     SendToPeer,
 )
+from media_relay.turn.guests import GuestTime
 from media_relay.turn.peers import PeerPolicy
 from media_relay.turn.permissions import Permissions
 from media_relay.turn.quotas import QuotaLimits, Quotas
@@ -77,6 +78,7 @@ class TurnServer:
         self._timers: list[tuple[Monotonic, int, Allocation]] = []
         self._serial = 0
         self._next_relay = 1
+        self._guest_time = GuestTime()
 
     @property
     def policy(self) -> PeerPolicy:
@@ -216,6 +218,21 @@ class TurnServer:
                 self._schedule(allocation)
         return effects
 
+    def end_guests(self, seconds: int, *, now: Monotonic) -> list[Effect]:
+        """Guests' allocations end within so many seconds, at once for 0; -1 lets them stay.
+
+        Until then Refresh is answered with what is left, which tells their clients to look
+        elsewhere.
+        """
+        self._guest_time.until = None if seconds < 0 else Monotonic(now + seconds)
+        effects: list[Effect] = []
+        for allocation in self._guest_time.shorten(list(self._allocations.values())):
+            if not seconds:
+                effects += self._end(allocation)
+            elif allocation.expires:
+                self._schedule(allocation)
+        return effects
+
     # Data
 
     def _channel_data(self, data: bytes, client: Client, now: Monotonic) -> list[Effect]:
@@ -283,7 +300,7 @@ class TurnServer:
     ) -> list[Effect]:
         allocation = self._allocations.get(client)
         if message.method == Method.ALLOCATE:
-            return self._allocate(message, client, caller, allocation)
+            return self._allocate(message, client, caller, allocation, now)
         if allocation is None or allocation.pending:
             raise RequestRefused(Code.ALLOCATION_MISMATCH)
         if allocation.login != caller.login:
@@ -298,7 +315,12 @@ class TurnServer:
         return [self._answers.success(message, client, caller, ()), *effects]
 
     def _allocate(
-        self, message: Message, client: Client, caller: Authenticated, existing: Allocation | None
+        self,
+        message: Message,
+        client: Client,
+        caller: Authenticated,
+        existing: Allocation | None,
+        now: Monotonic,
     ) -> list[Effect]:
         if existing is not None:
             if existing.transaction_id != message.transaction_id:
@@ -307,9 +329,12 @@ class TurnServer:
             return [Reply(existing.response, client)] if existing.response else []
         wanted = AllocateRequest.read(message, self.config.families)
         count = max(len(wanted.families), 1)
+        lifetime = self._guest_time.granted(caller.login, wanted.lifetime, now)
+        if not lifetime:
+            raise RequestRefused(Code.INSUFFICIENT_CAPACITY)
         if not self.quotas.take(caller.login, client.host, count):
             raise RequestRefused(Code.ALLOCATION_QUOTA_REACHED)
-        allocation = Allocation(client, caller.login, message.transaction_id, wanted.lifetime)
+        allocation = Allocation(client, caller.login, message.transaction_id, lifetime)
         allocation.pending = count
         self._allocations[client] = allocation
         allocation.draft = Draft(message, caller.key)
@@ -341,7 +366,9 @@ class TurnServer:
         if not allocation.relayed:
             return [reply, *self._end(allocation)]
         allocation.response = reply.data
-        expires = Monotonic(now + allocation.lifetime)
+        # Guests' time may have been ended since they asked.
+        lifetime = self._guest_time.granted(allocation.login, allocation.lifetime, now)
+        expires = Monotonic(now + lifetime)
         allocation.expires = dict.fromkeys(allocation.relayed, expires)
         self._schedule(allocation)
         return [reply]
@@ -364,6 +391,7 @@ class TurnServer:
                 raise RequestRefused(Code.PEER_ADDRESS_FAMILY_MISMATCH)
         wanted = read_lifetime(message)
         lifetime = 0 if wanted == 0 else granted(wanted)
+        lifetime = self._guest_time.granted(allocation.login, lifetime, now)
         effects: list[Effect] = []
         if lifetime:
             for family in families:

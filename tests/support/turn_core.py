@@ -198,6 +198,10 @@ class TurnClient:
             self.shell.open_next()
         return Message.decode(self.shell.replies[-1].data)
 
+    def ask_to_allocate(self, *attributes: tuple[int, bytes]) -> Message | None:
+        """Allocate, and leave the ports unopened; the response, if one came at once."""
+        return self.ask(Method.ALLOCATE, [(Attribute.REQUESTED_TRANSPORT, UDP), *attributes])
+
     def refresh(self, lifetime: int, *attributes: tuple[int, bytes]) -> Message:
         return self._answered(Method.REFRESH, (Attribute.LIFETIME, u32(lifetime)), *attributes)
 
