@@ -13,6 +13,7 @@
     GET    /v1/groups              POST   /v1/users/{login}/features
     POST   /v1/groups              GET, POST, DELETE /v1/groups/{login}
     Trunks and DIDs: `node.trunk_api`.
+    GET    /v1/records?limit=&account=&since=
 
 Whoever may open the socket may do everything: its mode is 0600, in a folder of mode 0700. Errors
 are `{"error": "<sentence>"}` with a fitting status.
@@ -31,6 +32,7 @@ from federation.model.errors import ConfigError, PeerError, RingmeshError, Usage
 from node.api_answers import answer as _answer
 from node.api_answers import body_of as _body
 from node.api_features import feature_routes
+from node.api_records import record_routes
 from node.control import NodeControl, RefusedError
 from node.trunk_answers import TrunkControl
 from node.trunk_api import TrunkApi
@@ -147,6 +149,7 @@ class ApiServer:
                 web.get("/v1/calls", self._calls),
                 web.delete("/v1/calls/{id}", self._hangup),
                 *feature_routes(self._control),
+                *record_routes(self._control),
             ]
         )
         application.add_routes(TrunkApi(self._control, _answer).routes())

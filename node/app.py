@@ -302,6 +302,7 @@ class Node(Desks):
                 records=CallRecords(self._storage),
                 features=self.features,
                 ring_groups=self.ring_groups,
+                media_timeout=self._config.media.timeout,
                 clock=self._clock,
                 entropy=small,
                 sip=self._config.sip,

@@ -27,6 +27,7 @@ PORT_OFFSET_STEP = 10
 PORT_OFFSET_MAX = 280
 "The highest offset that keeps every listening port of one node below the next service's."
 MAX_WORKERS = 64
+MAX_MEDIA_TIMEOUT = 86_400
 MAX_JOIN = 64
 MAX_DOMAINS = 256
 MAX_DNS_SERVERS = 8
@@ -87,6 +88,8 @@ class MediaConfig(_Section, frozen=True, kw_only=True):
     "Lowest UDP port for media; `port_offset` leaves it alone, nodes on one machine share."
     last_port: int = 19999
     "Highest UDP port for media. A call between two phones needs up to four ports a stream."
+    timeout: int = 60
+    "Seconds without sound from either phone, neither on hold, after which a call is over."
 
     def __post_init__(self) -> None:
         _require(
@@ -103,6 +106,12 @@ class MediaConfig(_Section, frozen=True, kw_only=True):
             "media.last_port",
             self.last_port,
             "at least 99 above media.first_port, and at most 65535",
+        )
+        _require(
+            10 <= self.timeout <= MAX_MEDIA_TIMEOUT,
+            "media.timeout",
+            self.timeout,
+            f"10 to {MAX_MEDIA_TIMEOUT} seconds",
         )
 
 

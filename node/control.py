@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from federation.model.errors import RingmeshError
 
 if TYPE_CHECKING:
+    from federation.model.clocks import Clock
     from node.phone_features import PhoneFeatures
+    from node.storage.storage import Storage
 
 JsonObject = dict[str, Any]
 
@@ -31,6 +33,8 @@ class NodeControl(Protocol):
 
     phone_features: "PhoneFeatures"
     "Call forwarding, do-not-disturb and ring groups; there once the node was started."
+    storage: "Storage"
+    clock: "Clock"
 
     async def status(self) -> JsonObject:
         """How the node is.

@@ -1,11 +1,13 @@
-"""`ringmesh call list|hangup`."""
+"""`ringmesh call list|hangup|log`."""
 
-from typing import Annotated
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from node.cli.options import AsJson, State, client_of
-from node.cli.output import print_json, print_table
+from node.cli.options import AsJson, State, client_of, state_path_of
+from node.cli.output import minute, print_json, print_table, spoken
 
 app = typer.Typer(help="Show and end calls.", no_args_is_help=True)
 
@@ -39,3 +41,88 @@ def hangup(
     else:
         ended = answer["ended"]
         typer.echo(f"{ended} call{'' if ended == 1 else 's'} ended")
+
+
+@app.command()
+def log(
+    limit: Annotated[
+        int, typer.Option(metavar="N", help="At most so many calls, the newest first.")
+    ] = 100,
+    account: Annotated[
+        str | None, typer.Option(metavar="LOGIN", help="Only calls of this account.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="Only later ones: 12h, 7d, 2026-01-31 (UTC)."),
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
+    as_json: AsJson = False,
+    state: State = None,
+) -> None:
+    """Show the calls that have ended: who, when, how long, how it sounded. Also while stopped."""
+    if as_csv and as_json:
+        raise typer.BadParameter("either --csv or --json")
+    calls = _records(state_path_of(state), limit, account, since)
+    if as_json:
+        print_json(calls)
+    elif as_csv:
+        from node.call_log import as_csv as written
+
+        typer.echo(written(calls), nl=False)
+    else:
+        print_table(
+            ("started (UTC)", "from", "to", "", "s", "end", "codec", "loss", "jitter", "MOS"),
+            [_row(call) for call in calls],
+            "no calls",
+        )
+
+
+def _records(
+    path: Path, limit: int, account: str | None, since: str | None
+) -> list[dict[str, Any]]:
+    from node.cli.reach import reached
+    from node.state import StateFolder
+
+    with reached(path) as node:
+        if not isinstance(node, StateFolder):
+            asked = {"limit": str(limit), "account": account, "since": since}
+            given = {name: value for name, value in asked.items() if value is not None}
+            return list(node.get("records", **given))
+        from federation.model.clocks import SystemClock
+        from node.call_log import query, read_since
+        from node.cli.stopped_desk import stopped_database
+
+        begin = None if since is None else read_since(since, now=SystemClock().unix())
+        work = query(limit, account, begin)
+        with stopped_database(node) as database, database.read() as connection:
+            return work(connection)
+
+
+def _row(call: dict[str, Any]) -> tuple[object, ...]:
+    streams = [stream for stream in (call["from_caller"], call["from_callee"]) if stream]
+    end = call["reason"] if call["answered"] else f"{call['status']}"
+    return (
+        minute(call["started"]),
+        spoken(call["from"].partition("@")[0]) if call["from"] else None,
+        call["to"],
+        " ".join(filter(None, (call["direction"], call["path"]))),
+        f"{call['duration']:.0f}",
+        end,
+        call["codec"],
+        _each(f"{_loss(stream):.1%}" for stream in streams),
+        _each(
+            "-" if stream["jitter"] is None else f"{stream['jitter'] * 1000:.0f} ms"
+            for stream in streams
+        ),
+        _each(f"{stream['mos']:.1f}" for stream in streams if stream["mos"] is not None),
+    )
+
+
+def _each(texts: Iterable[str]) -> str | None:
+    """The caller's stream and the callee's."""
+    return " / ".join(texts) or None
+
+
+def _loss(stream: dict[str, Any]) -> float:
+    whole = stream["packets"] + stream["lost"]
+    return float(stream["lost"] / whole) if whole else 0.0

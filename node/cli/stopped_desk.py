@@ -161,6 +161,13 @@ def stopped_accounts(folder: StateFolder) -> Iterator[tuple[AccountStore, Served
 
 
 @contextlib.contextmanager
+def stopped_database(folder: StateFolder) -> Iterator[Database]:
+    """The database of a stopped node; raises as `stopped_desk`."""
+    with _opened(folder) as (_, database):
+        yield database
+
+
+@contextlib.contextmanager
 def stopped_pins(folder: StateFolder) -> Iterator[PinDesk]:
     """The pins of a stopped node; raises as `stopped_desk`."""
     with _opened(folder) as (_, database):

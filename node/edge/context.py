@@ -19,6 +19,7 @@ from node.edge.hub import TRANSACTION_LIFE, Hub, Upstream
 from node.edge.legs import NoIndex
 from node.edge.media import Offered, Role
 from node.edge.replies import is_sdp, note_target, reason_header, reply
+from node.edge.session_timer import note_refresh
 from node.sip.errors import SipParseError
 from node.sip.forking import CancelBranch, Decision, ForkingContext, Forward
 from node.sip.message import Request, Response
@@ -263,6 +264,8 @@ class RequestContext:
     def _advance(self, dialog: Dialog, response: Response) -> None:
         """Move the dialog on by a response that is passed back."""
         group, success = dialog.group, 200 <= response.status < 300
+        if success:
+            note_refresh(dialog, self.request.method, response, self.hub.now())
         if self.match is not None:
             if success and self.request.method in TARGET_REFRESH:
                 note_target(self.match.receiver, response)
@@ -283,7 +286,7 @@ class RequestContext:
         group = dialog.group
         if dialog.state is DialogState.EARLY or group.method == "INVITE":
             dialog.state = DialogState.CONFIRMED
-        dialog.answered_at = self.hub.clock.unix()
+        dialog.answered_at, dialog.heard = self.hub.clock.unix(), self.hub.now()
         group.progress = "up"
         if group.method == "INVITE":
             self._await_ack(dialog, of_caller=True)

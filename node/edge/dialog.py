@@ -27,6 +27,7 @@ MAX_SETS_OF_STRANGERS = 1_024
 "The same for those that plain SIP from elsewhere opened, all networks together."
 MAX_SETS_OF_NETWORK = 32
 "The same for plain SIP from one network: a /24, in IPv6 a /48."
+LONG_AGO = Monotonic(0.0)
 MAX_DIALOGS = 32
 "To-tags one request may be answered with; further ones are not passed on."
 
@@ -126,6 +127,10 @@ class Dialog:
     offer_in_response: bool = False
     "The open offer came in a response (late offer): its answer comes with PRACK or ACK."
     answered_at: UnixTime | None = None
+    heard: Monotonic = LONG_AGO
+    "When it was answered, or the last request inside it passed."
+    session_ends: Monotonic | None = None
+    "When the phones' own session timer is over; `None` where they agreed on none."
 
     def side(self, *, of_caller: bool) -> Side:
         """The caller's side, or the callee's."""

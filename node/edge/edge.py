@@ -34,7 +34,7 @@ from node.edge.token import RouteTokens
 from node.edge.trunk_calls import TrunkCalls
 from node.edge.trunk_lines import TrunkParts
 from node.edge.vouching import Voucher
-from node.edge.watch import INTERVAL, Watch
+from node.edge.watch import INTERVAL, MEDIA_TIMEOUT, Watch
 from node.names import OwnNames
 from node.routing import Locator, TargetReader
 from node.sip.binding import BindingChange
@@ -97,6 +97,8 @@ class EdgeParts:
     ring_groups: RingGroups
     clock: Clock
     entropy: Entropy
+    media_timeout: float = MEDIA_TIMEOUT
+    "Seconds without media from anybody after which a call is over that should have some."
     overload: OverloadControl = field(default_factory=OverloadControl)
     "Told by the transports whether messages wait."
     sip: SipConfig = field(default_factory=SipConfig)
@@ -167,7 +169,7 @@ class Edge:
         self.inbound = Inbound(hub, self._calls, in_dialog, parts.voucher, pending)
         self._overload = parts.overload
         self.shedding = Shedding(hub, parts.overload, emergency=parts.reader.emergency)
-        self._watch = Watch(hub)
+        self._watch = Watch(hub, parts.media_timeout)
         self._journal = Journal(hub, parts.records)
         self._do = self._handlers()
         self._timer: Alarm | None = None

@@ -127,6 +127,7 @@ class InDialog:
             return
         request, dialog = context.request, match.dialog
         dialog.note_cseq(request.cseq.number, by_caller=match.from_caller)
+        dialog.heard = self.hub.now()
         if dialog.group.ended:
             context.answer(481)
             return

@@ -22,6 +22,7 @@ from node.sip.sdp import MediaSection, Sdp
 
 __all__ = ["CallMedia", "Carried", "LegAnswer", "LegOffer", "MediaError", "NoIndex", "Role"]
 
+LONG_AGO = Monotonic(0.0)
 MAX_MEDIA_LINES = 16
 "More m= lines than any phone offers; each may cost two ports."
 BETWEEN_NODES_PORT = 9
@@ -58,15 +59,17 @@ class Activity:
 
     since: Monotonic
     packets: int = -1
+    heard: Monotonic = LONG_AGO
+    "When the sum of packets was seen to have changed."
 
     def note(self, packets: int, now: Monotonic) -> Monotonic:
         """Take in the present sum of packets; the time since which it has not changed."""
         if packets != self.packets:
-            self.packets, self.since = packets, now
+            self.packets, self.since, self.heard = packets, now, now
         return self.since
 
     def restart(self, now: Monotonic) -> None:
-        """Silence is no sign of anything at present."""
+        """Silence is no sign of anything at present; `heard` stays."""
         self.since = now
 
 

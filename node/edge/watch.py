@@ -3,7 +3,10 @@
 A sealed leg carries a keepalive every five seconds, so one that is silent for 30 s while no link
 to its node stands has lost that node; with a link, one that is silent for 60 s has lost its other
 end, as where that node was started anew. Phones on hold may be silent for as long as they like;
-where both should send and nothing at all arrives for `media_timeout`, the call is over.
+where both should send and nothing at all arrives for `media_timeout`, the call is over. A session
+timer that the phones agreed on ends the call if they do not refresh it. What is left are calls that
+may be silent, or have no media here, and whose ends are both gone: half a day without a sign ends
+them.
 """
 
 from collections.abc import Sequence
@@ -21,6 +24,8 @@ LEG_SILENCE = 30.0
 "Seconds without even a keepalive."
 MEDIA_TIMEOUT = 60.0
 "Seconds without a media packet from anybody."
+FORGOTTEN = 43_200.0
+"Seconds without request, packet or session timer after which even a call on hold is over."
 
 
 @dataclass(slots=True)
@@ -39,13 +44,39 @@ class Watch:
                     self.hub.endings.forget(group, "expired")
                     continue
                 group.expires = None  # a subscription in the call is over; the call is not
-            dialog, media = group.confirmed, group.media
-            if dialog is None or media is None:
-                continue
-            reason = self._verdict(group, dialog, media, now)
-            if reason is not None:
-                self.hub.log.info("call_silent", call_id=group.call_id, reason=reason)
-                self.hub.endings.hang_up(group, reason)
+            if group.method == "INVITE":
+                self._look_at(group, now)
+
+    def _look_at(self, group: DialogSet, now: Monotonic) -> None:
+        """End a call, or one dialog of it, that is over."""
+        for overdue in [
+            dialog
+            for dialog in group.dialogs.values()
+            if dialog.session_ends is not None and dialog.session_ends <= now
+        ]:
+            overdue.session_ends = None
+            self.hub.log.info("session_expired", call_id=group.call_id)
+            self.hub.endings.end_dialog(overdue, "the session was not refreshed")
+        dialog = group.confirmed
+        if dialog is None or group.ended:
+            return
+        reason = self._forgotten(group, dialog, now)
+        if reason is None and group.media is not None:
+            reason = self._verdict(group, dialog, group.media, now)
+        if reason is not None:
+            self.hub.log.info("call_silent", call_id=group.call_id, reason=reason)
+            self.hub.endings.hang_up(group, reason)
+
+    def _forgotten(self, group: DialogSet, dialog: Dialog, now: Monotonic) -> str | None:
+        """Why a call counts as forgotten that nothing was heard of for half a day."""
+        silence = now - dialog.heard
+        if dialog.session_ends is not None or silence <= FORGOTTEN:
+            return None
+        media = group.media
+        if media is not None:
+            media.activity.note(_packets(media.session.report()), now)
+            silence = min(silence, now - media.activity.heard)
+        return "nothing was heard for half a day" if silence > FORGOTTEN else None
 
     def _verdict(
         self, group: DialogSet, dialog: Dialog, media: CallMedia, now: Monotonic
