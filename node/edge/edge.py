@@ -362,7 +362,7 @@ class Edge:
             do[type(effect)](effect)
         bound = self._hub.layer.timer_bound
         if bound is not None and (self._timer_due is None or bound < self._timer_due):
-            self._arm()
+            self._arm(bound)
 
     def _send(self, effect: Send) -> None:
         self._hub.wires.send(effect.data, effect.flow)
@@ -409,10 +409,8 @@ class Edge:
             if branch is not None:
                 branch.on_response(response)
 
-    def _arm(self) -> None:
-        due = self._hub.layer.next_timer()
-        if due is None or (self._timer_due is not None and self._timer_due <= due):
-            return  # a timer that fires early finds nothing to do, and is set again then
+    def _arm(self, due: Monotonic) -> None:
+        """Look at the timers at `due`; if that is early, nothing is found and it is set again."""
         if self._timer is not None:
             self._timer.cancel()
         now = self._hub.now()

@@ -49,27 +49,31 @@ class Transaction(Timed):
         self.end_at: Monotonic | None = None
         self.interval = 0.0
 
-    def enter(self, state: State, now: Monotonic) -> None:
-        """Change state and set the times at which its timers fire."""
+    def enter(self, state: State, now: Monotonic) -> float | None:
+        """Change state and set the times at which its timers fire.
+
+        Returns the seconds to its end if that timer has just started and is the only one.
+        """
         self.state = state
         timing = self.machine.timing.get(state)
         if timing is None:
             self.resend_at = self.end_at = None
-            return
+            return None
         if timing.continues:
             if timing.resend is None:
                 self.resend_at = None
             else:
                 self.interval = timing.resend
-            return
+            return None
         reliable = self.flow.reliable
         end = timing.end_reliable if reliable else timing.end
         self.end_at = None if end is None else Monotonic(now + end)
         if timing.resend is None or (reliable and not timing.resend_reliable):
             self.resend_at = None
-        else:
-            self.interval = timing.resend
-            self.resend_at = Monotonic(now + timing.resend)
+            return end
+        self.interval = timing.resend
+        self.resend_at = Monotonic(now + timing.resend)
+        return None
 
     def resent(self, now: Monotonic) -> None:
         """Set the next resend time after one has fired and left the state as it was."""
@@ -216,6 +220,9 @@ class ClientTransaction(Transaction):
         Step.REPORT_TIMEOUT: _report_timeout,
         Step.REPORT_FAILURE: _report_failure,
     }
+
+
+AnyTransaction = ServerTransaction | ClientTransaction
 
 
 def derived(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from federation.model.address import Endpoint
 from federation.model.clocks import Monotonic
 from node.sip.effects import ClientKey, Emit, ServerKey, TransactionEnded
-from node.sip.exchange import ClientTransaction, ServerTransaction, Transaction, derived
+from node.sip.exchange import AnyTransaction, ClientTransaction, ServerTransaction, derived
 from node.sip.flow import Flow, TransportName
 from node.sip.matching import client_key
 from node.sip.message import Message
@@ -34,25 +34,25 @@ class TransactionTables:
         self.clients: dict[ClientKey, ClientTransaction] = {}
         self.seen: dict[int, ServerTransaction] = {}
         "By the hash of the datagram that began it."
-        self.timers: TimerQueue[Transaction] = TimerQueue()
+        self.timers: TimerQueue[AnyTransaction] = TimerQueue()
         self.unanswered = 0
         self.requests = 0
-        self._lingering: dict[Transaction, None] = {}
-        self._by_remote: dict[tuple[TransportName, Endpoint], dict[Transaction, None]] = {}
+        self._lingering: dict[AnyTransaction, None] = {}
+        self._by_remote: dict[tuple[TransportName, Endpoint], dict[AnyTransaction, None]] = {}
 
     @property
     def lingering(self) -> int:
         """How many transactions are kept only for what comes late."""
         return len(self._lingering)
 
-    def on_flow(self, flow: Flow) -> list[Transaction]:
+    def on_flow(self, flow: Flow) -> list[AnyTransaction]:
         """Own requests sent on this flow, and on streams the requests that came over it."""
         peers = self._by_remote.get((flow.transport, flow.remote), ())
         return [txn for txn in peers if txn.flow.id in (flow.id, 0) and txn.flow.name == flow.name]
 
-    def start(self, txn: ServerTransaction | ClientTransaction, now: Monotonic, emit: Emit) -> None:
+    def start(self, txn: AnyTransaction, now: Monotonic, emit: Emit) -> None:
         """Enter a new transaction; a client sends its request."""
-        txn.enter(txn.state, now)
+        delay = txn.enter(txn.state, now)
         if isinstance(txn, ServerTransaction):
             self.servers[txn.key] = txn
             self.unanswered += 1
@@ -65,34 +65,34 @@ class TransactionTables:
         if watched:
             remote = (txn.flow.transport, txn.flow.remote)
             self._by_remote.setdefault(remote, {})[txn] = None
-        self.arm(txn)
+        self._arm(txn, delay, now)
 
     def advance(
-        self, txn: Transaction, event: Event, message: Message | None, now: Monotonic, emit: Emit
+        self, txn: AnyTransaction, event: Event, message: Message | None, now: Monotonic, emit: Emit
     ) -> None:
         """Follow the rule of the table, if there is one."""
         rule = txn.machine.rules[txn.state].get(event)
         if rule is None:
             return
-        assert isinstance(txn, ServerTransaction | ClientTransaction)
-        changed = rule.target is not txn.state
-        if changed:
-            txn.enter(rule.target, now)
+        target = rule.target
+        if target is txn.state:
+            for step in rule.steps:
+                txn.perform(step, message, emit)
+            return
+        delay = txn.enter(target, now)
         for step in rule.steps:
             if step is not Step.SEND_CANCEL:
                 txn.perform(step, message, emit)
             elif isinstance(txn, ClientTransaction) and txn.cancel_headers is not None:
                 self.send_cancel(txn, now, emit)
-        if not changed:
-            return
-        if rule.target is State.TERMINATED or (txn.end_at is not None and txn.end_at <= now):
+        if target is State.TERMINATED or delay == 0:
             self._end(txn, emit)
             return
-        self.arm(txn)
-        if not txn.is_done and rule.target in txn.machine.done:
+        self._arm(txn, delay, now)
+        if not txn.is_done and target in txn.machine.done:
             self._linger(txn, emit)
 
-    def arm(self, txn: Transaction) -> None:
+    def arm(self, txn: AnyTransaction) -> None:
         """Have it woken at its next resend or end, whichever comes first."""
         wake_at = txn.next_wake
         if wake_at is None:
@@ -100,15 +100,20 @@ class TransactionTables:
         else:
             self.timers.set(txn, wake_at)
 
-    def _linger(self, txn: ServerTransaction | ClientTransaction, emit: Emit) -> None:
+    def _arm(self, txn: AnyTransaction, delay: float | None, now: Monotonic) -> None:
+        """The same, where nothing but its end in `delay` seconds may be all there is."""
+        if delay is None:
+            self.arm(txn)
+        else:
+            self.timers.set_after(txn, delay, now)
+
+    def _linger(self, txn: AnyTransaction, emit: Emit) -> None:
         self._count_done(txn)
         self._lingering[txn] = None
         if len(self._lingering) > self._limits.lingering:
-            oldest = next(iter(self._lingering))
-            assert isinstance(oldest, ServerTransaction | ClientTransaction)
-            self._end(oldest, emit)
+            self._end(next(iter(self._lingering)), emit)
 
-    def _count_done(self, txn: ServerTransaction | ClientTransaction) -> None:
+    def _count_done(self, txn: AnyTransaction) -> None:
         if not txn.is_done:
             txn.is_done = True
             if isinstance(txn, ServerTransaction):
@@ -116,7 +121,7 @@ class TransactionTables:
             else:
                 self.requests -= 1
 
-    def _end(self, txn: ServerTransaction | ClientTransaction, emit: Emit) -> None:
+    def _end(self, txn: AnyTransaction, emit: Emit) -> None:
         txn.state = State.TERMINATED
         self._count_done(txn)
         self._lingering.pop(txn, None)

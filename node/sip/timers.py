@@ -1,12 +1,16 @@
 """The timers of RFC 3261 (table 4) and RFC 6026, and a queue that holds tens of thousands of them.
 
 A transaction never needs more than one wake-up at a time: the nearer of "send again" and "give
-up". So each owns at most one live entry of the queue. Moving a wake-up later, the usual case,
-leaves its entry where it is and moves it only when it comes to the top; ending one leaves a dead
+up". So each owns at most one live entry of the queue; moving or clearing a wake-up leaves a dead
 entry behind, swept once dead entries outnumber the living.
+
+Most wake-ups are the ends of finished transactions, all of them after one of few delays. What is
+set with the same delay comes due in the order it was set, so each such delay has a lane, which
+costs an append; only the others, soon over, stand in a heap.
 """
 
-from heapq import heapify, heappop, heappush, heapreplace
+from collections import deque
+from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
 from federation.model.clocks import Monotonic
@@ -37,93 +41,116 @@ CANCEL_PATIENCE = 64 * T1
 
 SWEEP_MINIMUM = 1024
 "Dead entries are not swept before there are this many."
+MAX_LANES = 8
+"Delays that have a lane; more would be no few delays."
 
 
 class Timed:
     """Something that can be woken once. Subclasses are what `TimerQueue.due` hands back."""
 
-    __slots__ = ("_queued", "wake_at")
+    __slots__ = ("wake_at",)
 
     def __init__(self) -> None:
         self.wake_at: Monotonic | None = None
         "When it is to be woken; `None`: not at all. Set by `TimerQueue` only."
-        self._queued: Monotonic | None = None
 
 
 T = TypeVar("T", bound=Timed)
 
 
 class TimerQueue(Generic[T]):
-    """Wake-ups in order of time; those at the same instant in the order they were set."""
+    """Wake-ups in order of time; those set for the same instant in the order they were set."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[Monotonic, int, T]] = []
+        self._lanes: dict[float, deque[tuple[Monotonic, int, T]]] = {}
         self._serial = 0
         self._dead = 0
+        self.bound: Monotonic | None = None
+        "No wake-up is before this instant; `None` while there is none. Cheaper than `next`."
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._heap) + sum(map(len, self._lanes.values()))
 
     def set(self, owner: T, wake_at: Monotonic) -> None:
         """Wake `owner` at that instant and at no other."""
+        if owner.wake_at is not None:
+            self._bury()
         owner.wake_at = wake_at
-        queued = owner._queued
-        if queued is None or wake_at < queued:
-            self._push(owner, wake_at)
+        self._serial += 1
+        heappush(self._heap, (wake_at, self._serial, owner))
+        if self.bound is None or wake_at < self.bound:
+            self.bound = wake_at
+
+    def set_after(self, owner: T, delay: float, now: Monotonic) -> None:
+        """Wake `owner` in `delay` seconds, one of a few delays, and at no other time."""
+        wake_at = Monotonic(now + delay)
+        lane = self._lanes.get(delay)
+        if lane is None and len(self._lanes) < MAX_LANES:
+            lane = self._lanes[delay] = deque()
+        if lane is None or (lane and lane[-1][0] > wake_at):
+            self.set(owner, wake_at)
+            return
+        if owner.wake_at is not None:
+            self._bury()
+        owner.wake_at = wake_at
+        self._serial += 1
+        lane.append((wake_at, self._serial, owner))
+        if self.bound is None or wake_at < self.bound:
+            self.bound = wake_at
 
     def clear(self, owner: T) -> None:
         """Do not wake `owner`."""
         if owner.wake_at is not None:
             owner.wake_at = None
-            self._dead += 1
-            if self._dead > SWEEP_MINIMUM and self._dead * 2 > len(self._heap):
-                self._sweep()
-
-    @property
-    def bound(self) -> Monotonic | None:
-        """No wake-up is before this instant; `None` while there is none. Cheaper than `next`."""
-        return self._heap[0][0] if self._heap else None
+            self._bury()
 
     def next(self) -> Monotonic | None:
         """The instant of the next wake-up; `None` while there is none."""
-        heap = self._heap
-        while heap:
-            at, _, owner = heap[0]
-            wake_at = owner.wake_at
-            if owner._queued != at:
-                heappop(heap)  # superseded by an earlier entry
-            elif wake_at is None:
-                heappop(heap)
-                owner._queued = None
+        heap, first = self._heap, None
+        while heap and heap[0][2].wake_at != heap[0][0]:
+            heappop(heap)
+            self._dead -= 1
+        if heap:
+            first = heap[0][0]
+        for lane in self._lanes.values():
+            while lane and lane[0][2].wake_at != lane[0][0]:
+                lane.popleft()
                 self._dead -= 1
-            elif wake_at > at:
-                self._serial += 1
-                owner._queued = wake_at
-                heapreplace(heap, (wake_at, self._serial, owner))
-            else:
-                return at
-        self._dead = 0
-        return None
+            if lane and (first is None or lane[0][0] < first):
+                first = lane[0][0]
+        self.bound = first
+        return first
 
     def due(self, now: Monotonic) -> list[T]:
         """Take out everything to be woken at `now` or before, in order."""
-        found: list[T] = []
-        while (at := self.next()) is not None and at <= now:
-            owner = heappop(self._heap)[2]
-            owner.wake_at = owner._queued = None
-            found.append(owner)
-        return found
+        found: list[tuple[Monotonic, int, T]] = []
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            found.append(heappop(heap))
+        sources = 1
+        for lane in self._lanes.values():
+            while lane and lane[0][0] <= now:
+                found.append(lane.popleft())
+                sources = 2
+        if sources > 1:
+            found.sort()
+        owners: list[T] = []
+        for at, _, owner in found:
+            if owner.wake_at == at:
+                owner.wake_at = None
+                owners.append(owner)
+            else:
+                self._dead -= 1
+        self.next()
+        return owners
 
-    def _push(self, owner: T, wake_at: Monotonic) -> None:
-        self._serial += 1
-        owner._queued = wake_at
-        heappush(self._heap, (wake_at, self._serial, owner))
-
-    def _sweep(self) -> None:
-        live = [e for e in self._heap if e[2].wake_at is not None and e[2]._queued == e[0]]
-        for _, _, owner in self._heap:
-            if owner.wake_at is None:
-                owner._queued = None
-        self._heap = live
-        heapify(live)
-        self._dead = 0
+    def _bury(self) -> None:
+        """An entry has died."""
+        self._dead += 1
+        if self._dead > SWEEP_MINIMUM and self._dead * 2 > len(self):
+            self._heap = [entry for entry in self._heap if entry[2].wake_at == entry[0]]
+            heapify(self._heap)
+            for delay, lane in self._lanes.items():
+                self._lanes[delay] = deque(e for e in lane if e[2].wake_at == e[0])
+            self._dead = 0

@@ -65,6 +65,7 @@ class TransactionLayer:
         self._secret = entropy.token(16)
         self._limits = limits or TransactionLimits()
         self._table = TransactionTables(self._limits)
+        self._timers = self._table.timers
 
     # From the network
 
@@ -220,7 +221,7 @@ class TransactionLayer:
     @property
     def timer_bound(self) -> Monotonic | None:
         """`next_timer` is not before this; `None` while nothing waits. Costs next to nothing."""
-        return self._table.timers.bound
+        return self._timers.bound
 
     def handle_timer(self, *, now: Monotonic) -> list[Effect]:
         """Send again and give up what is due by `now`. Calling early is harmless."""

@@ -4,7 +4,7 @@ import random
 import time
 
 from federation.model.clocks import Monotonic
-from node.sip.timers import SWEEP_MINIMUM, Timed, TimerQueue
+from node.sip.timers import MAX_LANES, SWEEP_MINIMUM, Timed, TimerQueue
 
 
 def at(seconds: float) -> Monotonic:
@@ -52,9 +52,13 @@ def test_it_agrees_with_a_plain_table_on_a_random_walk() -> None:
     for _ in range(5000):
         owner = chance.choice(owners)
         match chance.randrange(4):
-            case 0 | 1:
+            case 0:
                 expected[owner] = now + chance.choice([0.5, 1, 2, 4, 32])
                 queue.set(owner, at(expected[owner]))
+            case 1:
+                delay = chance.choice([0.5, 5, 32])
+                expected[owner] = now + delay
+                queue.set_after(owner, delay, at(now))
             case 2:
                 expected.pop(owner, None)
                 queue.clear(owner)
@@ -63,16 +67,30 @@ def test_it_agrees_with_a_plain_table_on_a_random_walk() -> None:
                 due = [expected.pop(owner) for owner in queue.due(at(now))]
                 assert due == sorted(due)
                 assert not [moment for moment in (*expected.values(),) if moment <= now]
-        assert queue.next() == min(expected.values(), default=None)
+        first = min(expected.values(), default=None)
+        assert first is None or (queue.bound is not None and queue.bound <= first)
+        assert queue.next() == queue.bound == first
 
 
 def test_dead_entries_do_not_pile_up() -> None:
     queue: TimerQueue[Timed] = TimerQueue()
     for number in range(50_000):
-        owner = Timed()
+        owner, other = Timed(), Timed()
         queue.set(owner, at(32 + number))
+        queue.set_after(other, 32, at(number))
         queue.clear(owner)
+        queue.set_after(other, 5, at(number))
+        queue.clear(other)
     assert len(queue) <= 2 * SWEEP_MINIMUM + 2
+
+
+def test_there_are_few_lanes() -> None:
+    """A further delay is kept as well, where a delay of any kind is."""
+    queue: TimerQueue[Timed] = TimerQueue()
+    owners = [Timed() for _ in range(2 * MAX_LANES)]
+    for delay, owner in enumerate(owners):
+        queue.set_after(owner, delay, at(1))
+    assert queue.due(at(100)) == owners
 
 
 def test_tens_of_thousands_are_no_burden() -> None:
