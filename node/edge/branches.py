@@ -126,6 +126,8 @@ class PhoneBranch:
     def on_response(self, response: Response) -> None:
         """The transaction layer has a response."""
         self.spare = None
+        if response.status >= 200 and self.key is not None and self.request.method != "INVITE":
+            self.clients.forget(self.key)
         self.owner.on_response(self.id, response, (), "")
 
     def on_timeout(self) -> None:

@@ -299,7 +299,8 @@ class RequestContext:
         """A 2xx passed; whoever does not acknowledge it in time is gone (13.3.1.4)."""
         if dialog.ack_due is None:
             number = dialog.ack_cseq
-            self.hub.later(ACK_PATIENCE, lambda: self._no_ack(dialog, number))
+            alarm = self.hub.later(ACK_PATIENCE, lambda: self._no_ack(dialog, number))
+            dialog.ack_alarm = alarm
         dialog.ack_due = of_caller
 
     def _no_ack(self, dialog: Dialog, number: int) -> None:

@@ -10,10 +10,12 @@ import enum
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from federation.model.address import AddressError, Endpoint, network_group, parse_ip
 from federation.model.clocks import Monotonic, UnixTime
 from federation.model.identity import NodeId
+from node.edge.alarms import Alarm
 from node.edge.media import CallMedia
 from node.sip.digest_client import DigestClient
 from node.sip.flow import Flow
@@ -122,6 +124,8 @@ class Dialog:
     callee_cseq: int = 0
     ack_due: bool | None = None
     "Whose ACK to a 2xx has not come by: the caller's (`True`) or the callee's (`False`)."
+    ack_alarm: Alarm | None = None
+    "Rings when that ACK is overdue."
     ack_cseq: int = 0
     "CSeq of the INVITE whose 2xx came last: its ACK has the same."
     offer_in_response: bool = False
@@ -194,7 +198,7 @@ class DialogSet:
             self, id=new_id, method="SUBSCRIBE", media=None, dialogs={}, ended=False, abort=None
         )
         group.dialogs[dialog.callee_tag] = replace(
-            dialog, group=group, state=DialogState.CONFIRMED, ack_due=None
+            dialog, group=group, state=DialogState.CONFIRMED, ack_due=None, ack_alarm=None
         )
         return group
 
@@ -214,8 +218,7 @@ class DialogSet:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A dialog found for a request, and which of its sides sent it."""
 
     dialog: Dialog

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from federation.model.clocks import Clock, Entropy, Monotonic
@@ -173,7 +174,8 @@ class Edge:
         self._journal = Journal(hub, parts.records)
         self._do = self._handlers()
         self._timer: Alarm | None = None
-        self._timer_due: Monotonic | None = None
+        self._timer_due = self._armed_for = Monotonic(inf)
+        "When it rings, and the timer of the transactions it was set for."
 
     def _make_calls(self, maker: BranchMaker) -> Calls:
         """What starts requests outside dialogs."""
@@ -361,7 +363,7 @@ class Edge:
         for effect in effects:
             do[type(effect)](effect)
         bound = self._hub.layer.timer_bound
-        if bound is not None and (self._timer_due is None or bound < self._timer_due):
+        if bound is not None and bound < self._armed_for:
             self._arm(bound)
 
     def _send(self, effect: Send) -> None:
@@ -409,17 +411,24 @@ class Edge:
             if branch is not None:
                 branch.on_response(response)
 
-    def _arm(self, due: Monotonic) -> None:
-        """Look at the timers at `due`; if that is early, nothing is found and it is set again."""
+    def _arm(self, bound: Monotonic) -> None:
+        """Look at the timers at `bound`; if that is early, nothing is found and it is set again.
+
+        A timer that rings before stays: were it put off by each message, none would ever ring.
+        """
+        now = self._hub.now()
+        due = Monotonic(max(now + TIMER_GRAIN, bound + 0.001))
+        self._armed_for = bound
+        if due >= self._timer_due:
+            return
         if self._timer is not None:
             self._timer.cancel()
-        now = self._hub.now()
-        delay = max(TIMER_GRAIN, due - now + 0.001)
-        self._timer_due = Monotonic(now + delay)
-        self._timer = self._hub.later(delay, self._on_timer)
+        self._timer_due = due
+        self._timer = self._hub.later(due - now, self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer = self._timer_due = None
+        self._timer = None
+        self._timer_due = self._armed_for = Monotonic(inf)
         self._carry_out(self._hub.layer.handle_timer(now=self._hub.now()))
 
     def _on_tick(self) -> None:

@@ -127,15 +127,14 @@ class Hub:
     "The flow over which a party of another SIP network takes requests inside its dialog."
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     alarms: Alarms = field(init=False)
+    now: Callable[[], Monotonic] = field(init=False)
+    "The time for timers."
     large: LargeRequests = field(default_factory=LargeRequests)
     log: Any = field(default_factory=lambda: structlog.get_logger("edge"))
 
     def __post_init__(self) -> None:
         self.alarms = Alarms(self.clock)
-
-    def now(self) -> Monotonic:
-        """The time for timers."""
-        return self.clock.monotonic()
+        self.now = self.clock.monotonic
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` beside; it is cancelled when the edge closes."""

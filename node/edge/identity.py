@@ -6,7 +6,7 @@ P-Asserted-Identity (RFC 3325) with verstat (RFC 8225, 3GPP TS 24.229 7.2A.20); 
 `unverified:` in the display name.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from federation.model.number import Number
 from node.sip.headers import NameAddr
@@ -18,8 +18,7 @@ VERSTAT_PASSED = "verstat=TN-Validation-Passed"
 MAX_DISPLAY_CHARACTERS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """What is known of the party that sent a request outside a dialog."""
 
     display: str
@@ -68,7 +67,8 @@ class Caller:
 def display_of(value: NameAddr) -> str:
     """The display name of a From header shortened and without our own mark."""
     text = value.display.strip()
-    text = "".join(c for c in text if c.isprintable())
+    if not text.isprintable():
+        text = "".join(c for c in text if c.isprintable())
     while text.lower().startswith(UNVERIFIED_MARK):
         text = text[len(UNVERIFIED_MARK) :].strip()
     return text[:MAX_DISPLAY_CHARACTERS]

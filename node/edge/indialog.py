@@ -240,6 +240,8 @@ class InDialog:
         dialog = match.dialog
         if dialog.ack_due is match.from_caller and request.cseq.number == dialog.ack_cseq:
             dialog.ack_due = None
+            if dialog.ack_alarm is not None:
+                dialog.ack_alarm.cancel()
         dialog.offer_in_response = False
         copy = self.hub.forwarder.onward(request, *_shown_other(match))
         out_legs: Legs = ()

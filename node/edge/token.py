@@ -1,12 +1,11 @@
 """Tokens in our Record-Route URIs.
 
 A token is the user part of every Record-Route URI this node writes:
-`<side><12 base32 characters of HMAC-SHA256(secret, side, Call-ID)>`. It carries its own proof, so
+`<side><16 hex digits of HMAC-SHA256(secret, side, Call-ID)>`. It carries its own proof, so
 a route set is recognised without a table: whoever shows one for a Call-ID was given it by us, in
 that call. Which dialog a request belongs to is then found by Call-ID and tags.
 """
 
-import base64
 import hmac
 from functools import lru_cache
 
@@ -14,6 +13,7 @@ from node.sip.uri import Uri
 
 SECRET_BYTES = 32
 _MAC_BYTES = 8
+_MARK_BYTES = 6
 REMEMBERED = 2048
 "Tokens kept for the next message of their call; each can be made anew."
 PHONE_SIDE = "p"
@@ -33,12 +33,12 @@ class RouteTokens:
 
     def _make(self, side: str, call_id: str) -> str:
         mac = hmac.digest(self._secret, _bytes(f"{side}\0{call_id}"), "sha256")
-        return side + base64.b32encode(mac[:_MAC_BYTES]).decode("ascii").rstrip("=").lower()
+        return side + mac[:_MAC_BYTES].hex()
 
     def digest(self, text: str) -> str:
-        """Ten characters that only this node can make of `text`."""
+        """Twelve characters that only this node can make of `text`."""
         mac = hmac.digest(self._secret, _bytes(f"loop\0{text}"), "sha256")
-        return base64.b32encode(mac[:_MAC_BYTES]).decode("ascii")[:10].lower()
+        return mac[:_MARK_BYTES].hex()
 
     def is_ours(self, uri: Uri, call_id: str) -> bool:
         """Whether this Route URI was issued by this node in the call `call_id`."""

@@ -4,16 +4,19 @@ import re
 from typing import Final
 
 from node.sip.errors import SipParseError
-from node.sip.text import QUOTED_PATTERN, TOKEN_PATTERN, unquote
+from node.sip.text import TOKEN_PATTERN
 
 MAX_CREDENTIALS_TEXT: Final = 4096
 "Characters of one credentials line."
 
-_PARAM: Final = re.compile(
-    rf'[ \t]*+({TOKEN_PATTERN})[ \t]*+=[ \t]*+({QUOTED_PATTERN}|[^\x00-\x20\x7f",]++)'
-    r"[ \t]*+(?:,[ \t,]*+|\Z)",
-    re.DOTALL,
+_PARAM: Final = (
+    rf"[ \t]*+({TOKEN_PATTERN})[ \t]*+=[ \t]*+"
+    r'(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)"|([^\x00-\x20\x7f",]++))'
+    r"[ \t]*+(?:,[ \t,]*+|\Z)"
 )
+_ONE: Final = re.compile(_PARAM, re.DOTALL)
+_ALL: Final = re.compile(rf"[ \t,]*+(?:{_PARAM})*+", re.DOTALL)
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
 def parse_auth_params(text: str) -> dict[str, str]:
@@ -25,12 +28,14 @@ def parse_auth_params(text: str) -> dict[str, str]:
     scheme, _, rest = text.partition(" ")
     if scheme.lower() != "digest" or len(text) > MAX_CREDENTIALS_TEXT:
         raise SipParseError(400, "Not Digest credentials")
-    params: dict[str, str] = {}
-    position = len(rest) - len(rest.lstrip(" \t,"))
-    while position < len(rest):
-        match = _PARAM.match(rest, position)
-        if match is None or match[1].lower() in params:
-            raise SipParseError(400, "Bad credentials")
-        params[match[1].lower()] = unquote(match[2])
-        position = match.end()
+    if not _ALL.fullmatch(rest):
+        raise SipParseError(400, "Bad credentials")
+    found = _ONE.findall(rest.lstrip(" \t,"))
+    params = {name.lower(): quoted or bare for name, quoted, bare in found}
+    if len(params) != len(found):
+        raise SipParseError(400, "Bad credentials")
+    if "\\" in rest:
+        for name, quoted, _ in found:
+            if quoted:
+                params[name.lower()] = _ESCAPED.sub(r"\1", quoted)
     return params

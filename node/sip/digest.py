@@ -16,7 +16,6 @@ import hmac
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from federation.model.clocks import Entropy, UnixTime
@@ -110,8 +109,7 @@ class Failure(enum.Enum):
     "Good, but used before."
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(NamedTuple):
     """The request was sent by somebody who knows the password of `login`."""
 
     login: str
@@ -120,8 +118,7 @@ class Verified:
     algorithm: Algorithm
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(NamedTuple):
     """The request proves nothing; answer with this status and these header fields."""
 
     status: int
@@ -129,8 +126,7 @@ class Challenge:
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class DigestCredentials:
+class DigestCredentials(NamedTuple):
     """The parameters of one Authorization or Proxy-Authorization line."""
 
     username: str

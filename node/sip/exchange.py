@@ -187,6 +187,12 @@ class ClientTransaction(Transaction):
         """Send the request, first or again."""
         emit(Send(self._data, self.flow))
 
+    def settle(self) -> None:
+        """Let go of what is not needed any more: it has its final response."""
+        self._data = b""
+        if self.state is not State.COMPLETED or self._ack is not None:
+            self.request = None
+
     def _send_ack(self, message: Message | None, emit: Emit) -> None:
         if self._ack is None:
             assert message is not None

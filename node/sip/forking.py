@@ -9,7 +9,7 @@ those handed out are for the server transaction as they are.
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from federation.model.clocks import Monotonic
 from federation.model.errors import UsageError
@@ -28,8 +28,7 @@ _SAYS_LITTLE = (404, 480, 481, 408, 487)
 B = TypeVar("B", bound=Hashable)
 
 
-@dataclass(frozen=True, slots=True)
-class Forward(Generic[B]):
+class Forward(NamedTuple, Generic[B]):
     """Answer the request with this response."""
 
     response: Response
@@ -37,8 +36,7 @@ class Forward(Generic[B]):
     "Where it came from; `None` if it was made here."
 
 
-@dataclass(frozen=True, slots=True)
-class CancelBranch(Generic[B]):
+class CancelBranch(NamedTuple, Generic[B]):
     """Cancel this branch; its final response is still awaited."""
 
     branch: B

@@ -10,6 +10,7 @@ from node.sip.text import first_value_end, split_values, unfold
 from node.sip.views import line_value
 
 _LINE_START: Final = " \t\r\n"
+_NONE: Final[frozenset[str]] = frozenset()
 
 
 class HeaderLines:
@@ -19,11 +20,13 @@ class HeaderLines:
     of one name and leaves every other byte as it was. Values given must be one line.
     """
 
-    __slots__ = ("_first", "_lines")
+    __slots__ = ("_first", "_lines", "_repeated")
 
     _lines: list[Line]
     _first: dict[str, Line]
     "The first line of each field."
+    _repeated: frozenset[str] | None
+    "Fields of several lines, once that was asked for."
 
     # Reading
 
@@ -38,10 +41,24 @@ class HeaderLines:
 
     def lines(self, key: str) -> list[Line]:
         """Every line of a field; `key` is its long name in lower case."""
-        first = self._first
-        if len(first) == len(self._lines):
-            return [first[key]] if key in first else []
-        return [line for line in self._lines if line.key == key] if key in first else []
+        line = self._first.get(key)
+        if line is None:
+            return []
+        if key not in self._in_several_lines():
+            return [line]
+        return [line for line in self._lines if line.key == key]
+
+    def _in_several_lines(self) -> frozenset[str]:
+        """The fields that have more than one line."""
+        if len(self._first) == len(self._lines):
+            return _NONE
+        if self._repeated is None:
+            seen: set[str] = set()
+            repeated: set[str] = set()
+            for line in self._lines:
+                (repeated if line.key in seen else seen).add(line.key)
+            self._repeated = frozenset(repeated)
+        return self._repeated
 
     def first_value(self, name: str) -> str | None:
         """The first value of that name alone (the top Via, the next Route); `None` if none."""
@@ -120,12 +137,14 @@ class HeaderLines:
         before = self._first.get(line.key)
         self._lines.insert(0 if before is None else self._lines.index(before), line)
         self._first[line.key] = line
+        self._repeated = None
 
     def append(self, name: str, value: str) -> None:
         """Add a line below all others."""
         line = written(name, value)
         self._lines.append(line)
         self._first.setdefault(line.key, line)
+        self._repeated = None
 
     def pop_first_value(self, name: str) -> str | None:
         """Take the first value of that name (the top Via, the next Route) out and return it.

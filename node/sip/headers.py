@@ -85,7 +85,7 @@ class NameAddr:
     _without_tag: str | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self.tag = find_param(self.params, "tag") or None
+        self.tag = (find_param(self.params, "tag") or None) if self.params else None
 
     @staticmethod
     def parse(text: str) -> "NameAddr":

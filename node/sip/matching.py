@@ -3,7 +3,7 @@
 from federation.model.address import Endpoint
 from node.sip.effects import ClientKey, ServerKey
 from node.sip.flow import DEFAULT_PORT, Flow
-from node.sip.headers import Via
+from node.sip.headers import MAGIC_COOKIE, Via
 from node.sip.message import Request
 
 
@@ -29,12 +29,13 @@ def server_key(request: Request, via: Via, method: str, *, to_tag: str | None = 
     Raises:
         SipParseError: a field that has to be compared cannot be read.
     """
-    if via.has_cookie:
-        return ServerKey(f"{via.branch} {via.sent_by} {method}")
+    branch = via.branch
+    if branch is not None and branch.startswith(MAGIC_COOKIE) and branch != MAGIC_COOKIE:
+        return ServerKey(f"{branch} {via.sent_by} {method}")
     to_tag = (request.to.tag or "") if to_tag is None else to_tag
     from_tag, number = request.from_.tag or "", request.cseq.number
     return ServerKey(
-        f"2543 {via.transport} {via.sent_by} {via.branch} {request.raw_uri} {request.call_id}"
+        f"2543 {via.transport} {via.sent_by} {branch} {request.raw_uri} {request.call_id}"
         f" {from_tag} {to_tag} {number} {method}"
     )
 

@@ -43,6 +43,7 @@ class Message(TypedHeaders):
     def __init__(self, start: str, lines: list[Line], body: bytes) -> None:
         self._lines = lines
         self._first = {line.key: line for line in reversed(lines)}
+        self._repeated = None
         self._start = start
         self._body = body
 
@@ -93,24 +94,18 @@ class Message(TypedHeaders):
 
     def _check(self) -> None:
         first, lines = self._first, self._lines
-        if len(first) != len(lines):
-            self._check_repeated()
+        repeated = self._in_several_lines()
+        if repeated:
+            if not repeated.isdisjoint(SINGLE):
+                raise SipParseError(400, "Repeated header field that may occur once")
+            for key in repeated & LISTS:
+                self._list(key)
         if not _ALL_READ.issuperset(map(type, lines)):
             for line in lines:
                 _ = line.value
         if not first.keys() >= NEEDED:
             missing = next(key for key in _ANSWER_NEEDS if key not in first)
             raise SipParseError(400, f"Missing {missing}")
-
-    def _check_repeated(self) -> None:
-        seen: set[str] = set()
-        repeated: set[str] = set()
-        for line in self._lines:
-            (repeated if line.key in seen else seen).add(line.key)
-        if not repeated.isdisjoint(SINGLE):
-            raise SipParseError(400, "Repeated header field that may occur once")
-        for key in repeated & LISTS:
-            self._list(key)
 
     # Writing
 

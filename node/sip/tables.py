@@ -120,6 +120,7 @@ class TransactionTables:
                 self.unanswered -= 1
             else:
                 self.requests -= 1
+                txn.settle()
 
     def _end(self, txn: AnyTransaction, emit: Emit) -> None:
         txn.state = State.TERMINATED

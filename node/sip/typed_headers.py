@@ -111,12 +111,18 @@ class TypedHeaders(HeaderLines):
 
     def _list(self, key: str) -> Sequence[Any]:
         """The values of a list over all its lines."""
+        line = self._first.get(key)
+        if line is None:
+            return []
         try:
-            values = [line.value for line in self.lines(key)]
+            if key not in self._in_several_lines():
+                values: Sequence[Any] = line.value
+                return values
+            lines = [line.value for line in self.lines(key)]
         except SipParseError as error:
             error.partial = self._answerable()
             raise
-        return values[0] if len(values) == 1 else joined(values)
+        return joined(lines)
 
     def _needed(self, key: str) -> Any:
         """What the line of a field says that was written here, is missing or cannot be read."""

@@ -4,6 +4,7 @@ import asyncio
 from math import isclose
 
 from node.edge.alarms import GRAIN, LONG, Alarms
+from tests.support.edges import World
 from tests.support.virtual_loop import LoopClock
 from tests.support.virtual_time import in_virtual_time
 
@@ -79,3 +80,19 @@ async def test_a_closed_one_rings_nothing() -> None:
     alarms.close()
     await asyncio.sleep(1.0)
     assert rung == []
+
+
+@in_virtual_time
+async def test_traffic_does_not_put_the_timers_of_transactions_off() -> None:
+    """A message comes every 5 ms; an INVITE that nobody answers is repeated in time."""
+    world = World("A")
+    alice, bob, carol = (world.phone("A", name) for name in ("alice", "bob", "carol"))
+    await world.registered()
+    bob.dead = True
+    heard: list[bytes] = []
+    bob.receive = heard.append  # type: ignore[method-assign]
+    alice.invite(world.dial(alice, "bob"))
+    for _ in range(400):
+        carol.send("OPTIONS", f"sip:{carol.server}")
+        await asyncio.sleep(0.005)
+    assert [data[:6] for data in heard] == [b"INVITE"] * 3
