@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from math import inf
 from typing import Any
 
-from federation.model.clocks import Clock, Entropy, Monotonic
+from federation.model.clocks import Clock, Entropy
 from federation.model.identity import NodeId
 from node.accounts.book import AccountBook
-from node.edge.alarms import Alarm
+from node.edge.alarms import Waker
 from node.edge.branches import BranchOwner, MeshBranch, PhoneBranch, PhoneClients
 from node.edge.branching import BranchMaker
 from node.edge.calls import Calls
@@ -69,8 +68,6 @@ from node.storage.features import FeatureBook
 from node.storage.messages import KeptMessage, MessageStore
 from node.storage.ring_groups import RingGroups
 
-TIMER_GRAIN = 0.02
-"Seconds between two looks at the transactions' timers at least: their ends share a wake-up."
 DRAIN_WAIT = 2.0
 "Seconds to wait for the answers to our BYEs and `bye` frames."
 
@@ -173,9 +170,7 @@ class Edge:
         self._watch = Watch(hub, parts.media_timeout)
         self._journal = Journal(hub, parts.records)
         self._do = self._handlers()
-        self._timer: Alarm | None = None
-        self._timer_due = self._armed_for = Monotonic(inf)
-        "When it rings, and the timer of the transactions it was set for."
+        self._waker = Waker(hub.alarms, self._on_timer)
 
     def _make_calls(self, maker: BranchMaker) -> Calls:
         """What starts requests outside dialogs."""
@@ -363,8 +358,8 @@ class Edge:
         for effect in effects:
             do[type(effect)](effect)
         bound = self._hub.layer.timer_bound
-        if bound is not None and bound < self._armed_for:
-            self._arm(bound)
+        if bound is not None and bound < self._waker.bound:
+            self._waker.wake(bound)
 
     def _send(self, effect: Send) -> None:
         self._hub.wires.send(effect.data, effect.flow)
@@ -411,24 +406,7 @@ class Edge:
             if branch is not None:
                 branch.on_response(response)
 
-    def _arm(self, bound: Monotonic) -> None:
-        """Look at the timers at `bound`; if that is early, nothing is found and it is set again.
-
-        A timer that rings before stays: were it put off by each message, none would ever ring.
-        """
-        now = self._hub.now()
-        due = Monotonic(max(now + TIMER_GRAIN, bound + 0.001))
-        self._armed_for = bound
-        if due >= self._timer_due:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_due = due
-        self._timer = self._hub.later(due - now, self._on_timer)
-
     def _on_timer(self) -> None:
-        self._timer = None
-        self._timer_due = self._armed_for = Monotonic(inf)
         self._carry_out(self._hub.layer.handle_timer(now=self._hub.now()))
 
     def _on_tick(self) -> None:
