@@ -23,7 +23,13 @@ from typing import Any
 import pjsua2 as pj
 
 from node.phone.child_calls import BRIDGE_RATE, DTMF, Call, LineAccount, Refused, answer
-from node.phone.child_setup import MOST_CALLS, choose_codecs, library_config, open_transports
+from node.phone.child_setup import (
+    MOST_CALLS,
+    choose_codecs,
+    library_config,
+    open_transports,
+    relay_only,
+)
 from node.phone.wire import Channel, Line
 from node.tether import die_with_parent
 
@@ -110,6 +116,8 @@ class _Child:
         media = config.mediaConfig.transportConfig
         media.boundAddress = self._settings["local_ip"]
         media.port, media.portRange = self._settings["rtp_port"], self._settings["rtp_ports"]
+        if self._settings["turn"]:
+            relay_only(config.natConfig, self._settings["turn"])
         more(config)
         earlier, self.account = self.account, LineAccount(self)
         if earlier is not None:

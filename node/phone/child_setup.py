@@ -13,6 +13,11 @@ MOST_CALLS = 4
 _JITTER_BUFFER_MS = 60
 "As desk phones have it; a buffer that starts empty makes a gap of the first late packet."
 _SAME_PORT_TRIES = 8
+_TURN_TRANSPORTS = {
+    "udp": pj.PJ_TURN_TP_UDP,
+    "tcp": pj.PJ_TURN_TP_TCP,
+    "tls": pj.PJ_TURN_TP_TLS,
+}
 
 
 def library_config(line: Line) -> Any:
@@ -99,3 +104,13 @@ def choose_codecs(endpoint: Any, wanted: list[str]) -> None:
             param.setting.plc = param.setting.vad = False
             endpoint.codecSetParam(codec, param)
             endpoint.codecSetPriority(codec, 250 - rank)
+
+
+def relay_only(nat: Any, turn: Line) -> None:
+    """Let ICE offer nothing but a relay at a TURN server."""
+    nat.iceEnabled = nat.turnEnabled = True
+    nat.iceMaxHostCands = 0
+    nat.mediaStunUse = pj.PJSUA_STUN_USE_DISABLED
+    nat.turnServer = turn["server"]
+    nat.turnUserName, nat.turnPassword = turn["username"], turn["password"]
+    nat.turnConnType = _TURN_TRANSPORTS[turn["transport"]]

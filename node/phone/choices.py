@@ -1,8 +1,8 @@
 """What a phone says into a call, and what it does with an incoming one."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import assert_never
+from typing import Literal, assert_never
 
 from node.phone.wire import Line
 
@@ -66,6 +66,18 @@ class Manual:
 Policy = Answer | Refuse | Ring | Manual
 
 
+@dataclass(frozen=True, slots=True)
+class TurnRelay:
+    """A TURN server that all media of a phone goes through; no other way is tried."""
+
+    server: str
+    "`host:port`"
+    username: str
+    password: str = field(repr=False)
+    transport: Literal["udp", "tcp", "tls"] = "udp"
+    "From the phone to the server; its certificate is not checked."
+
+
 def playing_to_wire(playing: Playing) -> Line:
     """`playing` as the child reads it."""
     match playing:
@@ -92,3 +104,8 @@ def policy_to_wire(policy: Policy) -> Line:
             return {"kind": "manual"}
         case _:
             assert_never(policy)
+
+
+def turn_to_wire(turn: TurnRelay | None) -> Line:
+    """`turn` as the child reads it; empty for none."""
+    return {} if turn is None else asdict(turn)

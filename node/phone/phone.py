@@ -23,8 +23,10 @@ from node.phone.choices import (
     Playing,
     Policy,
     Silence,
+    TurnRelay,
     playing_to_wire,
     policy_to_wire,
+    turn_to_wire,
 )
 from node.phone.errors import PhoneRefused, RegistrationFailed
 from node.phone.process import Changes, PhoneProcess
@@ -69,6 +71,7 @@ class Phone:
         drop_received: int = 0,
         log: Path | None = None,
         trust: Path | None = None,
+        turn: TurnRelay | None = None,
         user_agent: str = "Ringmesh phone",
     ) -> None:
         """Describe the phone; `start` (or `async with`) brings it to life.
@@ -84,6 +87,7 @@ class Phone:
             log: file for everything pjsip has to say.
             trust: PEM file with the certificates that a server's over TLS must be one of, or signed
                 by; without it none is checked.
+            turn: speak ICE, with a relay at this server as the only candidate.
             user_agent: text of the User-Agent header.
         """
         try:
@@ -106,6 +110,7 @@ class Phone:
             "drop_received": drop_received,
             "log": str(log.absolute()) if log else "",
             "trust": str(trust.absolute()) if trust else "",
+            "turn": turn_to_wire(turn),
             "user_agent": user_agent,
         }
         self._policy: Policy = policy or Manual()

@@ -10,6 +10,7 @@ from pathlib import Path
 import aioice.turn
 import pytest
 
+from media_relay.pool import RelayPool
 from media_relay.turn.credentials import time_limited_password
 from tests.support.ports import free_port, free_udp_block
 from tests.support.programs import needs, running
@@ -47,12 +48,14 @@ class Server:
 
     port: int
     tls_port: int
+    pool: RelayPool | None = None
+    "Ours; `None` where another server is at work."
 
 
 @contextlib.asynccontextmanager
 async def ours(folder: Path) -> AsyncIterator[Server]:
     async with a_turn_pool(folder, rest_secret=SECRET) as pool:
-        yield Server(serving(pool).port, serving(pool, "tls").port)
+        yield Server(serving(pool).port, serving(pool, "tls").port, pool)
 
 
 @contextlib.asynccontextmanager

@@ -87,7 +87,10 @@ class Program:
         if self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
-        await self._reading
+        # A helper that it left behind may hold its output open for ever.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_GRACE):
+                await self._reading
 
 
 @contextlib.asynccontextmanager
