@@ -46,6 +46,16 @@ def cpu_seconds(*pids: int) -> float:
     return ticks / _TICKS
 
 
+def scheduled_seconds(*pids: int) -> tuple[float, float]:
+    """How long these processes ran on a core, and how long they were ready to and did not."""
+    ran = waited = 0
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            fields = (thread / "schedstat").read_text(encoding="ascii").split()
+            ran, waited = ran + int(fields[0]), waited + int(fields[1])
+    return ran / 1e9, waited / 1e9
+
+
 def proportional_mib(pid: int) -> float:
     """The memory of a process, each shared page divided by how many share it."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():

@@ -14,6 +14,8 @@ from tests.support.ports import free_port
 from tests.support.programs import Program, running
 
 SCENARIOS = Path(__file__).parent / "scenarios"
+PATIENCE = 12.0
+"Seconds that a call which may fail waits for an answer."
 GRACE = 8.0
 "Seconds that the last calls of a run may take."
 
@@ -35,6 +37,17 @@ class Load:
     "Seconds, from the first message to the last."
 
 
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What became of calls that may fail."""
+
+    successful: int
+    counted: int
+    "Calls that went the way the scenario counts, a refusal; none of them successful."
+    response_times: list[float]
+    "Seconds, as the scenario takes them."
+
+
 class OverloadError(Exception):
     """The server, or a machine that had other things to do, did not carry the load."""
 
@@ -42,8 +55,11 @@ class OverloadError(Exception):
 class Sipp:
     """Runs scenarios against one server; each run has a folder of its own in `folder`."""
 
-    def __init__(self, folder: Path, server: Place, pids: Sequence[int]) -> None:
-        """`pids` are the processes whose CPU time counts."""
+    def __init__(
+        self, folder: Path, server: Place, pids: Sequence[int], *, core: int | None = None
+    ) -> None:
+        """`pids` are the processes whose CPU time counts; SIPp runs on `core` alone if given."""
+        self._core = core
         self.server = server
         self._folder = folder
         self._pids = pids
@@ -77,6 +93,30 @@ class Sipp:
             )
         return Load(count, cpu_seconds(*self._pids) - before)
 
+    async def offer(
+        self, scenario: str, rows: Iterable[Iterable[str]], *, rate: int, count: int
+    ) -> Offered:
+        """Begin `count` calls, `rate` a second, and say what became of them."""
+        folder = self._fresh_folder()
+        table = folder / "rows.csv"
+        table.write_text("\n".join(["SEQUENTIAL", *(";".join(row) for row in rows), ""]))
+        statistics = folder / "statistics.csv"
+        options = ["-inf", str(table), "-r", str(rate), "-m", str(count), "-l", str(count)]
+        options += ["-trace_stat", "-stf", str(statistics), "-fd", "1"]
+        options += ["-trace_rtt", "-rtt_freq", "1", "-recv_timeout", str(round(1000 * PATIENCE))]
+        options += ["-timeout", str(round(count / rate + PATIENCE + GRACE))]
+        aim = f"{self.server.ip}:{self.server.sip_port}"
+        port = free_port(self.server.ip)
+        async with self._program(scenario, folder, port, *options, aim) as program:
+            await program.ends(count / rate + PATIENCE + 2 * GRACE)
+        with statistics.open(newline="") as file:
+            last = list(csv.DictReader(file, delimiter=";"))[-1]
+        (times,) = folder.glob("*_rtt.csv")
+        with times.open(newline="") as file:
+            seconds = [float(row[1]) / 1e3 for row in list(csv.reader(file, delimiter=";"))[1:]]
+        counted = int(last["GenericCounter1(C)"])
+        return Offered(int(last["SuccessfulCall(C)"]) - counted, counted, seconds)
+
     @contextlib.asynccontextmanager
     async def answering(self, scenario: str, phones: Iterable[UdpPhone]) -> AsyncIterator[None]:
         """Take the calls of `phones`, registered and closed, while the block lasts."""
@@ -90,7 +130,9 @@ class Sipp:
         self, scenario: str, folder: Path, port: int, *options: str
     ) -> contextlib.AbstractAsyncContextManager[Program]:
         ip = self.server.ip
+        pinned = () if self._core is None else ("taskset", "-c", str(self._core))
         return running(
+            *pinned,
             *("sipp", "-sf", str(SCENARIOS / f"{scenario}.xml"), "-i", ip, "-p", str(port)),
             *("-mi", ip, "-t", "u1", "-nostdin", "-trace_err"),
             *("-error_file", str(folder / "errors.log"), *options),
