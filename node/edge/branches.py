@@ -80,9 +80,13 @@ class PhoneBranch:
     flow: Flow
     contact: str = ""
     "The device's URI: what says whether it can be connected to."
+    unreached: int = 480
+    "What it amounts to that the device's flow is gone."
     key: ClientKey | None = None
     gave_up: bool = False
     "An INVITE that no final response came to in time."
+    again: Callable[[], "PhoneBranch | None"] | None = None
+    "Makes the request for another flow of the same device (RFC 5626 7)."
     spare: Flow | None = None
     "The device's own flow, for when it refuses the connection that a large request needs."
 
@@ -119,7 +123,7 @@ class PhoneBranch:
 
     def cancel(self) -> None:
         """Send CANCEL now, or as soon as a 1xx allows it (RFC 3261 9.1)."""
-        self.spare = None
+        self.spare = self.again = None
         if self.key is not None:
             self.hub.carry_out(self.hub.layer.cancel(self.key, now=self.hub.now()))
 
@@ -128,6 +132,11 @@ class PhoneBranch:
         self.spare = None
         if response.status >= 200 and self.key is not None and self.request.method != "INVITE":
             self.clients.forget(self.key)
+        if response.status == 430 and self.unreached != 430:
+            self.on_failure()
+            return
+        if response.status > 100:
+            self.again = None
         self.owner.on_response(self.id, response, (), "")
 
     def on_timeout(self) -> None:
@@ -141,8 +150,17 @@ class PhoneBranch:
             self._change_to(self.spare)
             self.spare = None
             self._transmit()
-            return
-        self.owner.on_failure(self.id, 480, "Device not reachable")
+        elif not self._takes_other_flow():
+            self.owner.on_failure(self.id, self.unreached, "Device not reachable")
+
+    def _takes_other_flow(self) -> bool:
+        """Send it on another flow of the device, if there is one."""
+        other = None if self.again is None else self.again()
+        if other is None:
+            return False
+        self.request, self.flow, self.contact = other.request, other.flow, other.contact
+        self.start()
+        return True
 
 
 @dataclass(frozen=True, slots=True)

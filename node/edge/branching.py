@@ -47,9 +47,14 @@ class BranchMaker:
         diversion: str | None = None,
         breadth: int | None = None,
         target: Uri | None = None,
+        instead_of: int | None = None,
     ) -> PhoneBranch:
-        """A branch to one device, which is shown `caller`; `target` is asked for, if not itself."""
-        request, branch_id = context.request, context.new_branch_id()
+        """A branch to one device, which is shown `caller`; `target` is asked for, if not itself.
+
+        It may stand in place of another branch, named by `instead_of`.
+        """
+        request = context.request
+        branch_id = context.new_branch_id() if instead_of is None else instead_of
         side = PhoneSide(binding.flow, binding.aor, binding.server, binding.uri)
         shown = caller.shown_from(binding.server)
         copy = self.hub.forwarder.onward(request, from_line(shown, request.from_.tag))
@@ -63,6 +68,9 @@ class BranchMaker:
             copy.set("Max-Breadth", str(breadth))
         for value in reversed(binding.path):
             copy.prepend("Route", value)
+        group = context.group
+        if instead_of is not None and group is not None and group.media is not None:
+            group.media.drop_branch(branch_id)
         self.lead(context, copy, side, shown, branch_id)
         return PhoneBranch(
             branch_id, self.hub, self.clients, context, copy, binding.flow, binding.uri
@@ -142,6 +150,8 @@ class BranchMaker:
         request, group = context.request, context.group
         copy = self.hub.forwarder.onward(request)
         copy.uri = located.uri_at(node)
+        if diverted is None and (instance := request.uri.param("gr")) is not None:
+            copy.uri = copy.uri.with_param("gr", instance or None)
         side = NodeSide(node)
         if diverted is not None:
             copy.prepend("Diversion", diverted.header)

@@ -66,7 +66,7 @@ class Calls:
         context = self._open(upstream, sender)
         make_refer_to_reachable(request, self.hub.dialogs, self.hub.node)
         caller = self.voucher.own_caller(account, request)
-        target = self.reader.classify(request.uri, may_leave=True)
+        target = self._classify(context, may_leave=True)
         if account.kind is AccountKind.TRUNK:
             target = self.trunks.arrived(account.login, context) or target
         if isinstance(target, TrunkTarget):
@@ -99,7 +99,7 @@ class Calls:
         uri = context.request.uri
         target: Target = Refusal(404, "this node does not answer for that domain")
         if self.hub.names.is_own(uri.host or "", uri.port):
-            target = self.reader.classify(uri, may_leave=False)
+            target = self._classify(context, may_leave=False)
         if not isinstance(target, LocalTarget | ServiceTarget | Refusal):
             target = Refusal(404, "nobody has this name here")
         self._here(context, target, caller)
@@ -111,7 +111,7 @@ class Calls:
     ) -> RequestContext:
         """A request that proves nothing: for an account of this node, or for nobody."""
         context = self._open(upstream, sender)
-        target = self.reader.classify(context.request.uri, may_leave=False)
+        target = self._classify(context, may_leave=False)
         if isinstance(target, LocalTarget):
             self._here(context, target, caller)
         else:
@@ -119,6 +119,15 @@ class Calls:
         return context
 
     # Inside
+
+    def _classify(self, context: RequestContext, *, may_leave: bool) -> Target:
+        """What the Request-URI means; a GRUU of this node means one device of an account."""
+        uri = context.request.uri
+        if uri.params and self.hub.names.is_own(uri.host or "", uri.port):
+            context.device = self.hub.gruus.read(uri)
+            if context.device is not None:
+                uri = uri.with_(user=context.device.aor)
+        return self.reader.classify(uri, may_leave=may_leave)
 
     def _open(self, upstream: Upstream, sender: Side) -> RequestContext:
         request = upstream.request

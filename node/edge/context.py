@@ -22,6 +22,7 @@ from node.edge.replies import is_sdp, note_target, reason_header, reply
 from node.edge.session_timer import note_refresh
 from node.sip.errors import SipParseError
 from node.sip.forking import CancelBranch, Decision, ForkingContext, Forward
+from node.sip.gruu import Device
 from node.sip.message import Request, Response
 
 ACK_PATIENCE = TRANSACTION_LIFE + 4.0
@@ -51,6 +52,8 @@ class RequestContext:
     "Does something better than to pass the refusal that was chosen; `False`: it passes."
     on_late: Callable[[Response], None] | None = None
     "Told of a 2xx, of other requests than INVITE, that came after the final answer."
+    device: Device | None = None
+    "The one device that a GRUU names, where the request is for it alone (RFC 5627)."
     branches: dict[int, Branch] = field(default_factory=dict)
     forking: ForkingContext[int] = field(init=False)
     _next_branch: int = 0
@@ -68,6 +71,10 @@ class RequestContext:
     def forms_dialog(self) -> bool:
         """Whether a 2xx to this request makes a dialog."""
         return self.group is not None and self.match is None
+
+    def is_for_device_of(self, login: str) -> bool:
+        """Whether it is for one device of this account."""
+        return self.device is not None and self.device.aor == login
 
     def new_branch_id(self) -> int:
         """A number for the next branch; inside a dialog it is that dialog's own branch."""
@@ -156,7 +163,7 @@ class RequestContext:
 
     def on_failure(self, branch: int, status: int, reason: str) -> None:
         """A branch ended without a response: as if it had answered `status`."""
-        text = reason if status == 480 else None
+        text = reason if status in (430, 480) else None
         self._carry_out(self.forking.branch_failed(branch, status, text=text), (), "")
 
     def drop(self, branch: int) -> None:

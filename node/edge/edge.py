@@ -11,17 +11,19 @@ from node.accounts.book import AccountBook
 from node.edge.alarms import Waker
 from node.edge.branches import BranchOwner, MeshBranch, PhoneBranch, PhoneClients
 from node.edge.branching import BranchMaker
+from node.edge.call_list import CallInfo, calls_of
 from node.edge.calls import Calls
 from node.edge.context import RequestContext
 from node.edge.dialog import DialogSet, DialogTable, NodeSide, PhoneSide
 from node.edge.echo import EchoService
 from node.edge.ending import Endings
+from node.edge.flows import Contacts
 from node.edge.forward import Forwarder
 from node.edge.hub import TRANSACTION_LIFE, Hub, NodeLinks, Relay, Wires
 from node.edge.inbound import Inbound
 from node.edge.indialog import InDialog
 from node.edge.ingress import Ingress
-from node.edge.journal import Journal, name_of, plain
+from node.edge.journal import Journal
 from node.edge.mailroom import Mailroom
 from node.edge.memory import StoredDialogError, pack_dialog, unpack_dialog
 from node.edge.outward import Outward, OutwardParts
@@ -56,6 +58,7 @@ from node.sip.effects import (
 )
 from node.sip.errors import SipParseError
 from node.sip.flow import Flow
+from node.sip.gruu import Gruus
 from node.sip.matching import client_key
 from node.sip.message import Request
 from node.sip.overload import OverloadControl
@@ -108,18 +111,6 @@ class EdgeParts:
     trunks: TrunkParts = field(default_factory=TrunkParts)
 
 
-@dataclass(frozen=True, slots=True)
-class CallInfo:
-    """One call under way, for people."""
-
-    id: str
-    caller: str
-    target: str
-    state: str
-    since: float
-    peer: NodeId | None
-
-
 class Edge:
     """Carries SIP between phones, and between phones and other nodes."""
 
@@ -138,11 +129,13 @@ class Edge:
             dialogs=DialogTable(),
             clock=parts.clock,
             entropy=parts.entropy,
+            gruus=Gruus(parts.token_secret, parts.entropy),
             carry_out=self._carry_out,
         )
         self._clients = PhoneClients()
         self._endings = hub.endings = Endings(hub, self._clients, self._forgotten)
         hub.on_confirmed = self._confirmed
+        hub.contact_of = Contacts(parts.registrar, hub.gruus, parts.clock)
         pending: dict[bytes, MeshBranch] = {}
         self._echo = EchoService(hub)
         maker = BranchMaker(hub, self._clients, pending, parts.voucher)
@@ -268,25 +261,7 @@ class Edge:
 
     def calls(self) -> list[CallInfo]:
         """Every call under way."""
-        now, found = self._hub.clock.unix(), []
-        for group in self._hub.dialogs:
-            if group.method == "INVITE" and not group.is_over:
-                dialog = group.confirmed
-                since = group.created_at
-                if dialog is not None and dialog.answered_at is not None:
-                    since = dialog.answered_at
-                state = "up" if dialog is not None else "ringing"
-                found.append(
-                    CallInfo(
-                        str(group.id),
-                        name_of(group),
-                        plain(group.to_value),
-                        state,
-                        now - since,
-                        group.peer,
-                    )
-                )
-        return found
+        return calls_of(self._hub.dialogs, now=self._hub.clock.unix())
 
     def hang_up(self, call: str) -> int:
         """End one call by its id, or `all`; how many were ended."""

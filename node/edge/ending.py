@@ -143,7 +143,7 @@ class Endings:
         caller = f"{group.from_value if to_caller else dialog.shown_from};tag={group.caller_tag}"
         callee = f"{group.to_value};tag={dialog.callee_tag}"
         try:
-            target = Uri.parse(phone.contact)
+            target = Uri.parse(self.hub.contact_of(phone))
         except SipParseError:
             return None
         request = Request.create(

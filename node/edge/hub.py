@@ -22,6 +22,7 @@ from node.names import OwnNames
 from node.sip.effects import Effect
 from node.sip.errors import SipParseError
 from node.sip.flow import Flow
+from node.sip.gruu import Gruus
 from node.sip.message import Request, Response
 from node.sip.transaction import TransactionLayer
 
@@ -118,11 +119,14 @@ class Hub:
     dialogs: DialogTable
     clock: Clock
     entropy: Entropy
+    gruus: Gruus
     carry_out: Callable[[Iterable[Effect]], None]
     "Does what the transaction layer asked for."
     endings: Endings = field(init=False)
     on_confirmed: Callable[[DialogSet], None] = lambda group: None
     "Told when a set has its first confirmed dialog."
+    contact_of: Callable[[PhoneSide], str] = lambda side: side.contact
+    "Where requests inside a dialog go at a phone, which may have given a GRUU."
     way_to: Callable[[PlainSide], Flow] = lambda side: side.flow
     "The flow over which a party of another SIP network takes requests inside its dialog."
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)

@@ -38,8 +38,9 @@ from node.sip.flow import Flow
 from node.sip.line import Line, written
 from node.sip.message import Request, Response
 from node.sip.registrar import Registrar
+from node.sip.uri import Uri
 
-UNHEARD = (408, 480)
+UNHEARD = (408, 430, 480)
 "Answers to a BYE that may mean that it never arrived."
 OVERTAKEN = 0.5
 "Seconds a request from a node waits for what it overtook: each travels on its own stream."
@@ -163,6 +164,7 @@ class InDialog:
             case PhoneSide() as phone:
                 flow = self.flow_to(phone)
                 phone.flow = flow
+                self._name_contact(copy, phone)
                 self.hub.forwarder.push_via(copy, phone)
                 if isinstance(phone, TrunkSide):
                     return TrunkBranch(
@@ -177,6 +179,7 @@ class InDialog:
                     copy,
                     flow,
                     phone.contact,
+                    430,
                 )
             case NodeSide(node=node, hints=hints) as side:
                 self.hub.forwarder.push_via(copy, side)
@@ -222,6 +225,11 @@ class InDialog:
             media.join(request.body, branch=dialog.branch, tag=tag, final=settles)
         return carried.body, carried.legs
 
+    def _name_contact(self, copy: Request, phone: PhoneSide) -> None:
+        """A device that gave a GRUU is sent what came for it at its Contact (RFC 5627 5.4)."""
+        if ";gr" in copy.raw_uri and copy.raw_uri == phone.contact:
+            copy.uri = Uri.parse(self.hub.contact_of(phone))
+
     def flow_to(self, phone: PhoneSide) -> Flow:
         """The flow a phone is reached over: its own, or that of its newest registration."""
         if isinstance(phone, PlainSide):
@@ -229,7 +237,7 @@ class InDialog:
         if not phone.flow.reliable:
             return phone.flow
         for binding in self.registrar.bindings(phone.login, now=self.hub.clock.unix()):
-            if _is_device(binding, phone):
+            if _is_device(binding, phone, self.hub.contact_of(phone)):
                 return binding.flow
         return phone.flow
 
@@ -259,6 +267,7 @@ class InDialog:
         match match.receiver:
             case PhoneSide() as phone:
                 phone.flow = self.flow_to(phone)
+                self._name_contact(copy, phone)
                 shift_for(phone, copy)
                 self.hub.forwarder.push_via(copy, phone)
                 self.hub.send_stateless(copy, phone)
@@ -341,7 +350,7 @@ def _ends(match: Match) -> tuple[int | None, int | None]:
     return (None, branch) if match.from_caller else (branch, None)
 
 
-def _is_device(binding: Binding, phone: PhoneSide) -> bool:
+def _is_device(binding: Binding, phone: PhoneSide, contact: str) -> bool:
     return binding.is_connected and (
-        binding.uri == phone.contact or binding.flow.remote.host == phone.flow.remote.host
+        binding.uri == contact or binding.flow.remote.host == phone.flow.remote.host
     )

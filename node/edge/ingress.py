@@ -44,7 +44,7 @@ ALLOW = (
 )
 RETRY_AFTER = 5
 "Seconds named in a 503: this node carries as many calls as it can."
-SUPPORTED = "path, 100rel, timer, replaces, norefersub"
+SUPPORTED = "path, outbound, gruu, 100rel, timer, replaces, norefersub"
 
 
 @dataclass(slots=True)

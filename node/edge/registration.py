@@ -8,9 +8,10 @@ from node.accounts.book import AccountBook
 from node.accounts.identify import appearance_of
 from node.edge.hub import Hub, PhoneUpstream
 from node.edge.replies import reason_header, reply
-from node.sip.binding import BindingChange
+from node.sip.binding import Binding, BindingChange
 from node.sip.digest import Challenge, DigestAuthenticator, Role
 from node.sip.flow import Flow
+from node.sip.gruu import wants_gruu
 from node.sip.message import Request, Response
 from node.sip.registrar import Registrar
 
@@ -49,7 +50,11 @@ class Registrations:
             text = "an account can register its own address only"
             upstream.respond(reply(self.hub, request, 403, Reason=reason_header(403, text)))
             return
-        result = self.registrar.register(account.login, request, upstream.flow, now=now)
+        wants = request.has("supported") and wants_gruu(request.values("Supported"))
+        gruus = self._gruus_of if wants else None
+        result = self.registrar.register(
+            account.login, request, upstream.flow, now=now, gruus=gruus
+        )
         upstream.respond(
             Response.answering(
                 request,
@@ -62,6 +67,10 @@ class Registrations:
         if result.changes:
             self.store(result.changes)
             self.registered(account.login)
+
+    def _gruus_of(self, binding: Binding) -> str:
+        # At the key name, at which every node of the network finds this one.
+        return self.hub.gruus.parameters(binding, self.hub.names.key_name)
 
     def _is_own_address(self, account: Account, request: Request) -> bool:
         uri = request.to.uri

@@ -21,6 +21,7 @@ from node.edge.branches import Branch, BranchOwner, PhoneBranch
 from node.edge.branching import BranchMaker
 from node.edge.context import RequestContext
 from node.edge.dialog import DialogState, PhoneSide
+from node.edge.flows import OtherFlows, one_flow_each
 from node.edge.hub import Hub
 from node.edge.identity import Caller
 from node.edge.redirect import Onward, Place, Redirects, Trail, status_of
@@ -28,6 +29,7 @@ from node.edge.replies import reply
 from node.sip.binding import Binding
 from node.sip.errors import SipParseError
 from node.sip.forking import MAX_BRANCHES
+from node.sip.gruu import Device
 from node.sip.message import Response
 from node.sip.registrar import Registrar
 from node.storage.features import RING_SECONDS, FeatureBook, Features
@@ -38,8 +40,7 @@ BUSY = frozenset({486, 600})
 UNREACHED = frozenset({408, 430, 480, 503})
 "Answers that mean that nobody was told of the call."
 
-Device = tuple[Account, Binding]
-Step = list[Device]
+Step = list[tuple[Account, Binding]]
 "What rings at the same time."
 
 
@@ -68,7 +69,7 @@ class Ringing:
     def ring(self, context: RequestContext, account: Account, place: Place, trail: Trail) -> None:
         """Ring `account`, the last one of `place`."""
         features = None
-        if context.request.method == "INVITE":
+        if context.request.method == "INVITE" and not context.is_for_device_of(account.login):
             features = self.features.get(account.login)
         divert = Diversion(self, context, place, trail)
         if features is not None and features.always is not None:
@@ -94,6 +95,8 @@ class Ringing:
             steps, somebody_busy = self._members(context, group)
         else:
             steps = self._by_q(account)
+            if context.is_for_device_of(account.login):
+                steps = _only(context.device, steps)
         if not steps:
             if features is not None and somebody_busy and features.busy is not None:
                 divert.to(features.busy, "user-busy")
@@ -116,7 +119,10 @@ class Ringing:
     def devices_of(self, account: Account) -> Step:
         """The devices of an account that can be reached now."""
         bindings = self.registrar.bindings(account.login, now=self.hub.clock.unix())
-        return [(account, binding) for binding in bindings if binding.is_connected]
+        connected = [binding for binding in bindings if binding.is_connected]
+        if len(connected) > 1:
+            connected = one_flow_each(connected)
+        return [(account, binding) for binding in connected]
 
     def _by_q(self, account: Account) -> list[Step]:
         """An account's devices, those of equal q together, the preferred ones first."""
@@ -187,6 +193,8 @@ class Ringing:
         made: list[PhoneBranch] = []
         for (account, binding), breadth in zip(devices, breadths, strict=True):
             branch = self.branches.device(context, binding, trail.caller, header, breadth)
+            if binding.reg_id is not None:
+                branch.again = self._other_flows(context, branch, binding, trail.caller, header)
             where = place
             if account is not place.accounts[-1]:
                 where = Place((*place.accounts, account), place.diversions)
@@ -195,12 +203,40 @@ class Ringing:
             made.append(branch)
         return made
 
+    def _other_flows(
+        self,
+        context: RequestContext,
+        branch: PhoneBranch,
+        device: Binding,
+        caller: Caller,
+        header: str | None,
+    ) -> OtherFlows:
+        def make(binding: Binding) -> PhoneBranch:
+            breadth = branch.request.get("Max-Breadth")
+            return self.branches.device(
+                context,
+                binding,
+                caller,
+                header,
+                int(breadth) if breadth else None,
+                instead_of=branch.id,
+            )
+
+        return OtherFlows(self.registrar, self.hub.clock, make, device)
+
     def _refuse(self, context: RequestContext, place: Place, status: int, text: str) -> None:
         """Nothing rings here: the caller hears it, or one way of a call that was sent on ends."""
         if place.diversions:
             context.start([self.redirects.nowhere(context, text, status)])
         else:
             context.refuse(status, text)
+
+
+def _only(device: Device | None, steps: list[Step]) -> list[Step]:
+    """What a request for one device rings (RFC 5627 5.4)."""
+    assert device is not None
+    kept = [[place for place in step if device.is_at(place[1])] for step in steps]
+    return [step for step in kept if step]
 
 
 @dataclass(slots=True)

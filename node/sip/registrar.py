@@ -12,7 +12,7 @@ connected until the phone registers again over a new stream.
 import hashlib
 import heapq
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import lru_cache
@@ -25,6 +25,12 @@ from node.sip.flow import Flow
 from node.sip.headers import NameAddr
 from node.sip.message import Request
 from node.sip.names import REASONS
+from node.sip.outbound import (
+    STREAM_FLOW_TIMER,
+    UDP_FLOW_TIMER,
+    lacks_first_hop,
+    wants_outbound,
+)
 from node.sip.text import quote
 from node.sip.uri import Uri
 
@@ -44,7 +50,7 @@ _EXPIRES: Final = re.compile(r"[0-9]{1,10}")
 _ZERO: Final = re.compile(r"0{1,10}")
 _Q: Final = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 _REG_ID: Final = re.compile(r"[1-9][0-9]{0,8}")
-_SUPPORTED: Final = frozenset({"path"})
+_SUPPORTED: Final = frozenset({"path", "outbound", "gruu"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +157,18 @@ class Registrar:
 
     # REGISTER
 
-    def register(self, aor: str, request: Request, flow: Flow, *, now: UnixTime) -> Registration:
+    def register(
+        self,
+        aor: str,
+        request: Request,
+        flow: Flow,
+        *,
+        now: UnixTime,
+        gruus: Callable[[Binding], str] | None = None,
+    ) -> Registration:
         """Answer an authenticated REGISTER for the account `aor` (RFC 3261 10.3 steps 2, 6-8).
 
+        `gruus` makes the parameters with a device's GRUUs, where the sender asks for them.
         It takes effect as a whole or not at all. Nothing in the request makes this raise.
         """
         try:
@@ -167,7 +182,13 @@ class Registrar:
             return refusal.answer
         except SipParseError as error:
             return Registration(error.status, error.reason)
-        headers = [("Contact", _contact_text(b, now)) for b in self.bindings(aor, now=now)]
+        headers = []
+        for binding in self.bindings(aor, now=now):
+            text = _contact_text(binding, now)
+            headers.append(("Contact", text if gruus is None else text + gruus(binding)))
+        if any(b.reg_id is not None and b.flow == flow for b in _stored(changes)):
+            timer = STREAM_FLOW_TIMER if flow.reliable else UDP_FLOW_TIMER
+            headers += (("Require", "outbound"), ("Flow-Timer", str(timer)))
         headers += (("Path", value) for value in path)
         headers.append(("Date", _date(int(now))))
         return Registration(200, REASONS[200], tuple(headers), tuple(changes))
@@ -226,7 +247,11 @@ class Registrar:
         if len(uri) > MAX_CONTACT_TEXT or len(instance or "") > MAX_CONTACT_TEXT:
             raise _Refused(400, "Contact too long")
         reg_id_text = contact.param("reg-id") or ""
-        reg_id = int(reg_id_text) if _REG_ID.fullmatch(reg_id_text) else None
+        reg_id = None
+        if instance and _REG_ID.fullmatch(reg_id_text) and wants_outbound(request):
+            if lacks_first_hop(request, path):
+                raise _Refused(439)
+            reg_id = int(reg_id_text)
         existing = self._existing(aor, contact.uri, uri, instance, reg_id)
         if existing is not None:
             _check_order(existing, request, now)
@@ -340,6 +365,10 @@ class Registrar:
             linked.discard((binding.aor, binding.key))
             if not linked:
                 del self._flows[binding.flow]
+
+
+def _stored(changes: Iterable[BindingChange]) -> list[Binding]:
+    return [change.binding for change in changes if isinstance(change, BindingStored)]
 
 
 def _check_order(binding: Binding, request: Request, now: UnixTime) -> None:

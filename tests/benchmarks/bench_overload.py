@@ -76,9 +76,9 @@ class Overload:
         while True:
             rate = round(rate * STEP)
             found = await self._load(rate)
+            most = max(most, found, key=lambda load: load.finished)
             if found.finished < (1 - LOST) * found.offered:
                 break
-            most = found
         twice = await self._load(2 * round(most.finished))
         show(f"{self.name}: most that is carried", most.finished, "calls/s", note=str(most))
         show(f"{self.name}: finished of twice as much", twice.finished, "calls/s", note=str(twice))

@@ -111,9 +111,11 @@ class Sipp:
             await program.ends(count / rate + PATIENCE + 2 * GRACE)
         with statistics.open(newline="") as file:
             last = list(csv.DictReader(file, delimiter=";"))[-1]
-        (times,) = folder.glob("*_rtt.csv")
-        with times.open(newline="") as file:
-            seconds = [float(row[1]) / 1e3 for row in list(csv.reader(file, delimiter=";"))[1:]]
+        seconds: list[float] = []
+        for times in folder.glob("*_rtt.csv"):
+            with times.open(newline="") as file:
+                rows_read = list(csv.reader(file, delimiter=";"))[1:]
+            seconds += [float(row[1]) / 1e3 for row in rows_read]
         counted = int(last["GenericCounter1(C)"])
         return Offered(int(last["SuccessfulCall(C)"]) - counted, counted, seconds)
 

@@ -71,6 +71,11 @@ class Phone:
         self.acks: list[Request] = []
         self.strays: list[Response] = []
         self.wrote: list[bytes] = []
+        self.contact_params = ""
+        "Of the Contact in its REGISTER."
+        self.register_headers: list[tuple[str, str]] = []
+        self.gruu = ""
+        "What it gives as Contact in dialogs."
         self.came_over: list[str] = []
         "The transport of each message that came."
         self.takes_tcp = False
@@ -122,7 +127,7 @@ class Phone:
             "REGISTER",
             f"sip:{self.server}",
             to=f"sip:{self.login}@{self.server}",
-            headers=[("Expires", str(expires))],
+            headers=[("Expires", str(expires)), *self.register_headers],
         )
 
     def invite(self, target: str, body: bytes | None = None, **more: object) -> Sent:
@@ -151,7 +156,12 @@ class Phone:
             ("To", f"<{to or target}>"),
             ("Call-ID", call_id or f"{self.login}-{serial}@{self.ip}"),
             ("CSeq", f"1 {method}"),
-            ("Contact", f"<{self.contact}>"),
+            (
+                "Contact",
+                f"<{self.contact}>{self.contact_params}"
+                if method == "REGISTER"
+                else f"<{self.gruu or self.contact}>",
+            ),
             *headers,
         ]
         if body and not any(name == "Content-Type" for name, _ in lines):

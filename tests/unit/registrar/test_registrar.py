@@ -38,7 +38,10 @@ def registered(*contacts: str, flow: Flow = UDP, now: UnixTime = NOW) -> Registr
     registrar = Registrar()
     for number, contact in enumerate(contacts, start=1):
         answer = registrar.register(
-            "alice", register(contacts=[contact], call_id=f"c{number}"), flow, now=now
+            "alice",
+            register(contacts=[contact], call_id=f"c{number}", headers=[("Supported", "outbound")]),
+            flow,
+            now=now,
         )
         assert answer.status == 200
     return registrar
@@ -399,9 +402,9 @@ def test_removing_an_account_drops_its_bindings() -> None:
 
 
 def test_extensions_that_must_be_understood_and_are_not() -> None:
-    request = register(headers=[("Require", "path, gruu, shiny")])
+    request = register(headers=[("Require", "path, gruu, magic, outbound, shiny")])
     assert Registrar().register("alice", request, UDP, now=NOW) == Registration(
-        420, "Bad Extension", (("Unsupported", "gruu, shiny"),)
+        420, "Bad Extension", (("Unsupported", "magic, shiny"),)
     )
 
 
@@ -447,3 +450,62 @@ def test_an_ipv6_server_keeps_its_brackets() -> None:
     flow = Flow("UDP", Endpoint("2001:db8::1", 5060), Endpoint("2001:db8::2", 5060))
     registrar.register("alice", register(domain="[2001:db8::1]:5070"), flow, now=NOW)
     assert only(registrar).server == "[2001:db8::1]:5070"
+
+
+# Outbound (RFC 5626) and GRUU (RFC 5627)
+
+OUTBOUND = ';+sip.instance="<urn:uuid:1>";reg-id=1'
+
+
+def headers_of(answer: Registration) -> dict[str, str]:
+    return dict(answer.headers)
+
+
+@pytest.mark.parametrize(("flow", "timer"), [(TCP, "120"), (UDP, "29")])
+def test_a_flow_is_kept_as_outbound_and_its_device_told_so(flow: Flow, timer: str) -> None:
+    registrar = Registrar()
+    request = register(contacts=[PHONE + OUTBOUND], headers=[("Supported", "path, Outbound")])
+    headers = headers_of(registrar.register("alice", request, flow, now=NOW))
+    assert (headers["Require"], headers["Flow-Timer"]) == ("outbound", timer)
+    assert only(registrar).reg_id == 1
+
+
+def test_a_reg_id_counts_with_outbound_and_an_instance_only() -> None:
+    for contact, supported in ((PHONE + OUTBOUND, "path"), (PHONE + ";reg-id=1", "outbound")):
+        registrar = Registrar()
+        request = register(contacts=[contact], headers=[("Supported", supported)])
+        answer = registrar.register("alice", request, TCP, now=NOW)
+        assert "Require" not in headers_of(answer)
+        assert only(registrar).reg_id is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([("Path", "<sip:edge;lr;ob>")], 200),
+        ([("Path", "<sip:far;lr>"), ("Path", "<sip:t@edge;lr;ob>")], 200),
+        ([("Path", "<sip:edge;lr>")], 439),
+        ([("Path", "<sip:far;lr;ob>"), ("Path", "<sip:edge;lr>")], 439),
+        ([("Path", "nonsense")], 439),
+        ([("Via", "SIP/2.0/UDP edge.example;branch=z9hG4bKe")], 439),
+    ],
+)
+def test_a_proxy_between_that_keeps_no_flows_is_439(
+    headers: list[tuple[str, str]], status: int
+) -> None:
+    request = register(
+        contacts=[PHONE + OUTBOUND], headers=[*headers, ("Supported", "path, outbound")]
+    )
+    assert Registrar().register("alice", request, UDP, now=NOW).status == status
+
+
+def test_gruus_are_added_to_each_contact_where_they_are_made() -> None:
+    registrar = registered(PHONE, DESK + OUTBOUND)
+    answer = registrar.register(
+        "alice",
+        register(contacts=[]),
+        UDP,
+        now=NOW,
+        gruus=lambda b: ";pub-gruu=x" * b.reg_id if b.reg_id else "",
+    )
+    assert sum(text.endswith(";pub-gruu=x") for text in contacts_of(answer)) == 1

@@ -1,0 +1,38 @@
+"""The calls under way, as people are told of them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from federation.model.clocks import UnixTime
+from federation.model.identity import NodeId
+from node.edge.dialog import DialogSet
+from node.edge.journal import name_of, plain
+
+
+@dataclass(frozen=True, slots=True)
+class CallInfo:
+    """One call under way."""
+
+    id: str
+    caller: str
+    target: str
+    state: str
+    since: float
+    "Seconds since it was answered; since it began, where it was not."
+    peer: NodeId | None
+
+
+def calls_of(dialogs: Iterable[DialogSet], *, now: UnixTime) -> list[CallInfo]:
+    """Every call of these sets that is not over."""
+    found = []
+    for group in dialogs:
+        if group.method != "INVITE" or group.is_over:
+            continue
+        dialog = group.confirmed
+        since = group.created_at
+        if dialog is not None and dialog.answered_at is not None:
+            since = dialog.answered_at
+        state = "up" if dialog is not None else "ringing"
+        who, target = name_of(group), plain(group.to_value)
+        found.append(CallInfo(str(group.id), who, target, state, now - since, group.peer))
+    return found

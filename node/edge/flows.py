@@ -1,0 +1,69 @@
+"""Which flow of a device is used (RFC 5626), and which device a GRUU means (RFC 5627)."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from federation.model.clocks import Clock
+from node.edge.branches import PhoneBranch
+from node.edge.dialog import PhoneSide
+from node.sip.binding import Binding
+from node.sip.errors import SipParseError
+from node.sip.gruu import Gruus
+from node.sip.registrar import Registrar
+from node.sip.uri import Uri
+
+
+def one_flow_each(bindings: Iterable[Binding]) -> list[Binding]:
+    """The first binding of each device: those of one instance with reg-ids are one (RFC 5626 7)."""
+    found: dict[str, Binding] = {}
+    for binding in bindings:
+        device = binding.key if binding.reg_id is None else f"{binding.instance}"
+        found.setdefault(device, binding)
+    return list(found.values())
+
+
+@dataclass(slots=True)
+class OtherFlows:
+    """The flows of one device that a request was not sent on yet; the newest first."""
+
+    registrar: Registrar
+    clock: Clock
+    make: Callable[[Binding], PhoneBranch]
+    device: Binding
+    tried: set[str] = field(default_factory=set)
+
+    def __call__(self) -> PhoneBranch | None:
+        """The request for the next flow; `None`: there is no other."""
+        device, tried = self.device, self.tried
+        tried.add(device.key)
+        for binding in self.registrar.bindings(device.aor, now=self.clock.unix()):
+            is_other = binding.reg_id is not None and binding.instance == device.instance
+            if is_other and binding.is_connected and binding.key not in tried:
+                tried.add(binding.key)
+                return self.make(binding)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Contacts:
+    """Reads the remote target of a phone that may have given a GRUU."""
+
+    registrar: Registrar
+    gruus: Gruus
+    clock: Clock
+
+    def __call__(self, phone: PhoneSide) -> str:
+        """The URI a request inside a dialog goes to: for a GRUU the device's Contact of now."""
+        contact = phone.contact
+        if ";gr" not in contact:
+            return contact
+        try:
+            device = self.gruus.read(Uri.parse(contact))
+        except SipParseError:
+            return contact
+        if device is None or device.aor != phone.login:
+            return contact
+        for binding in self.registrar.bindings(phone.login, now=self.clock.unix()):
+            if device.is_at(binding):
+                return binding.uri
+        return contact
