@@ -22,6 +22,7 @@ from node.control import JsonObject, RefusedError
 from node.dht_figures import dht_figures
 from node.domain_desk import DomainDesk
 from node.edge.edge import Edge
+from node.message_desk import MessageDesk
 from node.names import OwnNames
 from node.outside import Outside
 from node.phone_features import PhoneFeatures
@@ -84,6 +85,7 @@ class Answers(TrunkAnswers):
     explainer: Explainer
     turn_secret: bytes
     phone_features: PhoneFeatures
+    message_desk: MessageDesk
 
     # Looking
 

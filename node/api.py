@@ -32,6 +32,7 @@ from federation.model.errors import ConfigError, PeerError, RingmeshError, Usage
 from node.api_answers import answer as _answer
 from node.api_answers import body_of as _body
 from node.api_features import feature_routes
+from node.api_messages import message_routes
 from node.api_records import record_routes
 from node.control import NodeControl, RefusedError
 from node.trunk_answers import TrunkControl
@@ -150,6 +151,7 @@ class ApiServer:
                 web.delete("/v1/calls/{id}", self._hangup),
                 *feature_routes(self._control),
                 *record_routes(self._control),
+                *message_routes(self._control),
             ]
         )
         application.add_routes(TrunkApi(self._control, _answer).routes())

@@ -10,6 +10,7 @@ from federation.model.errors import RingmeshError
 
 if TYPE_CHECKING:
     from federation.model.clocks import Clock
+    from node.message_desk import MessageDesk
     from node.phone_features import PhoneFeatures
     from node.storage.storage import Storage
 
@@ -32,6 +33,7 @@ class NodeControl(Protocol):
     """A running node, as its operator sees it. Each method may raise `RefusedError`."""
 
     phone_features: "PhoneFeatures"
+    message_desk: "MessageDesk"
     "Call forwarding, do-not-disturb and ring groups; there once the node was started."
     storage: "Storage"
     clock: "Clock"

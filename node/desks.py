@@ -11,6 +11,7 @@ from node.control import JsonObject
 from node.dns_lines import Whereabouts
 from node.domain_desk import DomainDesk, DomainNames
 from node.feature_desk import FeatureDesk
+from node.message_desk import MessageDesk
 from node.own_domains import OwnDomains, careful
 from node.phone_features import PhoneFeatures
 from node.publication import Publication
@@ -59,6 +60,7 @@ class Desks(Answers):
             looks=self._looks,
             on_change=self._on_domains,
         )
+        self.message_desk = MessageDesk(self._account, lambda: self.edge, self.names.key_name)
         self.phone_features = PhoneFeatures(
             FeatureDesk(
                 self.accounts,

@@ -19,6 +19,7 @@ from node.cli import (
     features,
     groups,
     looking,
+    messages,
     pins,
     trunks,
     turn,
@@ -52,6 +53,7 @@ app.add_typer(domains.app, name="domain")
 app.add_typer(turn.app, name="turn")
 app.add_typer(directory.app, name="dht")
 app.add_typer(calls.app, name="call")
+app.add_typer(messages.app, name="message")
 app.add_typer(configuration.app, name="config")
 app.command("version")(version.version)
 

@@ -7,12 +7,14 @@ from typing import Any
 
 from federation.model.clocks import Clock, Entropy
 from federation.model.identity import NodeId
+from node.accounts.account import Account
 from node.accounts.book import AccountBook
 from node.edge.alarms import Waker
 from node.edge.branches import BranchOwner, MeshBranch, PhoneBranch, PhoneClients
 from node.edge.branching import BranchMaker
 from node.edge.call_list import CallInfo, calls_of
 from node.edge.calls import Calls
+from node.edge.commanded import send_message
 from node.edge.context import RequestContext
 from node.edge.dialog import DialogSet, DialogTable, NodeSide, PhoneSide
 from node.edge.echo import EchoService
@@ -60,10 +62,11 @@ from node.sip.errors import SipParseError
 from node.sip.flow import Flow
 from node.sip.gruu import Gruus
 from node.sip.matching import client_key
-from node.sip.message import Request
+from node.sip.message import Request, Response
 from node.sip.overload import OverloadControl
 from node.sip.registrar import Registrar
 from node.sip.transaction import TransactionLayer
+from node.sip.uri import Uri
 from node.sip_config import SipConfig
 from node.storage.call_records import CallRecords
 from node.storage.dialogs import DialogStore
@@ -273,6 +276,15 @@ class Edge:
         for group in chosen:
             self._endings.hang_up(group, "ended by the operator")
         return len(chosen)
+
+    async def send_message(self, account: Account, to: Uri, text: str) -> Response:
+        """Send a text for an account; its final response. Raises `TimeoutError`."""
+        return await send_message(self._hub, self._calls, account, to, text)
+
+    def messages_for(self, login: str) -> tuple[KeptMessage, ...]:
+        """What waits for an account."""
+        room = self._calls.mailroom
+        return () if room is None else room.boxes.of(login)
 
     def end_account(self, login: str) -> None:
         """An account was removed: its registrations and its calls end."""

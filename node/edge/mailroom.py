@@ -100,6 +100,7 @@ class Mailroom:
             context.refuse(480, lack)
             return None
         self.boxes.add(message, is_safe=False)
+        context.hold()  # nothing but what follows answers it
         self.hub.spawn(self._write(context, message, at_once=at_once))
         return Keeping(self, message)
 

@@ -7,6 +7,8 @@ from typing import Any, cast
 import pytest
 
 from federation.model.clocks import UnixTime
+from node.accounts.account import Account
+from node.control import RefusedError
 from node.edge import mailboxes
 from node.edge.mailboxes import (
     MAX_BODY,
@@ -19,6 +21,8 @@ from node.edge.mailboxes import (
     Mailboxes,
 )
 from node.edge.mailroom import DAY, EXPIRY_DAYS, PATIENCE, Mailroom
+from node.edge.vouching import Voucher
+from node.message_desk import MessageDesk
 from node.sip_config import SipConfig
 from node.storage.errors import StorageError
 from node.storage.messages import KeptMessage, MessageStore
@@ -366,6 +370,21 @@ async def test_strangers_are_counted_apart_and_shown_as_such() -> None:
     await world.over()
 
 
+@in_virtual_time
+async def test_a_message_is_kept_where_the_senders_number_has_to_be_checked_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The check holds the answer back, and its end must not give one."""
+    world, alice, _, disk = await met()
+    disk.delay = 1.0
+    monkeypatch.setattr(Voucher, "needs_check", lambda self, statement: True)
+    sent = write(alice, world.dial(alice, "bob"))
+    await world.settle(3)
+    assert sent.status == 202
+    assert len(disk.kept) == 1
+    await world.over()
+
+
 # Quotas
 
 
@@ -434,3 +453,77 @@ def test_all_boxes_together_have_bounds(
     assert boxes.remove(boxes.of("user0")[0])
     assert boxes.lack_of_room("another", source, 1) is None
     assert boxes.new_id() == 11
+
+
+# By command
+
+
+def desk_of(world: World, node: str) -> MessageDesk:
+    home = world[node]
+
+    def account(login: str) -> Account:
+        found = home.accounts.by_login(login)
+        if found is None:
+            raise RefusedError(f"no account {login!r} here", 404)
+        return found
+
+    return MessageDesk(account, lambda: home.edge, home.id.key_name)
+
+
+@in_virtual_time
+async def test_a_message_by_command_arrives_or_is_kept() -> None:
+    world, _, bob, disk = await met()
+    desk, number = desk_of(world, "A"), str(world.account("B", "bob").number)
+    sent = await desk.send("alice", number, "are you there?")
+    assert sent["kept"] is True
+    (waiting,) = desk_of(world, "B").waiting("bob")
+    assert waiting["from"] == world.account("A", "alice").number
+    assert waiting["verified"] is True
+    assert "text" not in waiting
+    bob.register()
+    await world.settle()
+    assert take(bob) == [b"are you there?"]
+    await world.settle()
+    assert desk_of(world, "B").waiting("bob") == []
+    answering = asyncio.get_running_loop().call_later(0.2, lambda: take(bob))
+    assert (await desk.send("alice", number, "h\u00e9"))["kept"] is False
+    answering.cancel()
+    assert bob.got("MESSAGE")[-1].request.body == "h\u00e9".encode()
+    assert disk.kept == {}
+    await world.over()
+
+
+@pytest.mark.parametrize(
+    ("sender", "to", "text"),
+    [
+        ("nobody", "bob", "x"),
+        ("alice", "", "x"),
+        ("alice", "bob", ""),
+        ("alice", "bob", "x" * (MAX_BODY + 1)),
+        ("alice", "sip:", "x"),
+        ("alice", "carol", "x"),
+        ("alice", "bob", "\udcff"),
+        ("alice", "9" * 400, "x"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_with_a_sentence(sender: str, to: str, text: str) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        world, _, _, disk = await met("A")
+        with pytest.raises(RefusedError):
+            await desk_of(world, "A").send(sender, to, text)
+        assert disk.kept == {}
+        await world.over()
+
+    run()
+
+
+@in_virtual_time
+async def test_a_command_waits_for_an_answer_no_longer_than_is_told() -> None:
+    world = World("A")
+    alice, bob = world.phone("A", "alice"), world.phone("A", "bob")
+    await world.registered()
+    bob.die()
+    with pytest.raises(RefusedError, match="no answer"):
+        await desk_of(world, "A").send(alice.login, "bob", "x")
+    await world.over()
