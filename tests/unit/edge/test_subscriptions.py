@@ -1,5 +1,7 @@
 """SUBSCRIBE, NOTIFY and REFER: dialogs without a call, and those that outlive one."""
 
+import pytest
+
 from tests.support.edge_phone import Phone
 from tests.support.edges import World
 from tests.support.virtual_time import in_virtual_time
@@ -203,3 +205,55 @@ async def test_a_transfer_that_nobody_reports_does_not_hide_that_the_call_fell_s
     assert back.phone is bob
     assert (len(alice.got("BYE")), len(bob.got("BYE"))) == (1, 1)
     await world.over()
+
+
+PACKAGES = {
+    "presence": "application/pidf+xml",
+    "dialog": "application/dialog-info+xml",
+    "message-summary": "application/simple-message-summary",
+}
+
+
+@pytest.mark.parametrize("event", PACKAGES)
+@pytest.mark.parametrize("nodes", ["A", "AB"])
+def test_event_packages_pass_byte_for_byte(nodes: str, event: str) -> None:
+    """Presence, dialog and waiting-message notices, with their bodies, Event ids and Accept."""
+
+    @in_virtual_time
+    async def run() -> None:
+        world = World(nodes)
+        alice, bob = world.phone("A", "alice"), world.phone(nodes[-1], "bob")
+        await world.registered()
+        asked = [("Event", f"{event};id=7"), ("Expires", "600"), ("Accept", PACKAGES[event])]
+        sent = alice.send("SUBSCRIBE", world.dial(alice, "bob"), headers=asked)
+        await world.settle()
+        (arrived,) = bob.got("SUBSCRIBE")
+        assert [arrived.request.get(name) for name, _ in asked] == [value for _, value in asked]
+        arrived.respond(200, headers=[("Expires", "600")])
+        body = b"Messages-Waiting: yes\r\nVoice-Message: 2/8 (0/2)\r\n\x00\xff"
+        state = [("Event", f"{event};id=7"), ("Subscription-State", "active;expires=600")]
+        notify = arrived.talk().send("NOTIFY", body, [("Content-Type", PACKAGES[event]), *state])
+        await world.settle()
+        (told,) = alice.got("NOTIFY")
+        told.respond(200)
+        await world.settle()
+        assert (sent.status, notify.status) == (200, 200)
+        assert told.request.body == body
+        assert told.request.get("Content-Type") == PACKAGES[event]
+        assert told.request.get("Event") == f"{event};id=7"
+        unsubscribe = [("Event", f"{event};id=7"), ("Expires", "0")]
+        ended = sent.talk().send("SUBSCRIBE", headers=unsubscribe)
+        await world.settle()
+        bob.got("SUBSCRIBE")[-1].respond(200, headers=[("Expires", "0")])
+        over = [("Event", f"{event};id=7"), ("Subscription-State", "terminated;reason=timeout")]
+        back = arrived.talk()
+        back.cseq = 1
+        back.send("NOTIFY", headers=over)
+        await world.settle()
+        alice.got("NOTIFY")[-1].respond(200)
+        await world.settle()
+        assert ended.status == 200
+        assert sets(world) == [0] * len(nodes)
+        await world.over()
+
+    run()
