@@ -39,7 +39,7 @@ class MessageDesk:
                 f"{to!r} or the text cannot be sent: give a number, a login or user@domain", 400
             ) from error
         try:
-            response = await edge.send_message(account, uri, text)
+            response = await edge.mail.send(account, uri, text)
         except TimeoutError as error:
             raise RefusedError(f"{to} gave no answer; the message may have arrived", 503) from error
         reason = _text_of(response.get("Reason")) or response.reason
@@ -59,7 +59,7 @@ class MessageDesk:
                 "bytes": message.size,
                 "expires": moment(message.expires_at),
             }
-            for message in self._running().messages_for(account.login)
+            for message in self._running().mail.waiting(account.login)
         ]
 
     def _running(self) -> Edge:

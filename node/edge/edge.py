@@ -7,14 +7,13 @@ from typing import Any
 
 from federation.model.clocks import Clock, Entropy
 from federation.model.identity import NodeId
-from node.accounts.account import Account
 from node.accounts.book import AccountBook
 from node.edge.alarms import Waker
 from node.edge.branches import BranchOwner, MeshBranch, PhoneBranch, PhoneClients
 from node.edge.branching import BranchMaker
 from node.edge.call_list import CallInfo, calls_of
 from node.edge.calls import Calls
-from node.edge.commanded import send_message
+from node.edge.commanded import Mail
 from node.edge.context import RequestContext
 from node.edge.dialog import DialogSet, DialogTable, NodeSide, PhoneSide
 from node.edge.echo import EchoService
@@ -62,11 +61,10 @@ from node.sip.errors import SipParseError
 from node.sip.flow import Flow
 from node.sip.gruu import Gruus
 from node.sip.matching import client_key
-from node.sip.message import Request, Response
+from node.sip.message import Request
 from node.sip.overload import OverloadControl
 from node.sip.registrar import Registrar
 from node.sip.transaction import TransactionLayer
-from node.sip.uri import Uri
 from node.sip_config import SipConfig
 from node.storage.call_records import CallRecords
 from node.storage.dialogs import DialogStore
@@ -163,6 +161,7 @@ class Edge:
         self.inbound = Inbound(hub, self._calls, in_dialog, parts.voucher, pending)
         self._overload = parts.overload
         self.shedding = Shedding(hub, parts.overload, emergency=parts.reader.emergency)
+        self.mail = Mail(hub, self._calls)
         self._watch = Watch(hub, parts.media_timeout)
         self._journal = Journal(hub, parts.records)
         self._do = self._handlers()
@@ -214,8 +213,7 @@ class Edge:
 
     def start(self, stored: Mapping[str, bytes], messages: Iterable[KeptMessage] = ()) -> None:
         """Begin; calls that a crash left open (`stored`) are ended, `messages` wait on."""
-        if self._calls.mailroom is not None:
-            self._calls.mailroom.boxes.restore(messages)
+        self.mail.restore(messages)
         self._hub.later(INTERVAL, self._on_tick)
         for row_id, data in stored.items():
             self._parts.dialogs.remove(row_id)
@@ -277,20 +275,10 @@ class Edge:
             self._endings.hang_up(group, "ended by the operator")
         return len(chosen)
 
-    async def send_message(self, account: Account, to: Uri, text: str) -> Response:
-        """Send a text for an account; its final response. Raises `TimeoutError`."""
-        return await send_message(self._hub, self._calls, account, to, text)
-
-    def messages_for(self, login: str) -> tuple[KeptMessage, ...]:
-        """What waits for an account."""
-        room = self._calls.mailroom
-        return () if room is None else room.boxes.of(login)
-
     def end_account(self, login: str) -> None:
         """An account was removed: its registrations and its calls end."""
         self._parts.store_bindings(self._parts.registrar.remove(login))
-        if self._calls.mailroom is not None:
-            self._calls.mailroom.forget(login)
+        self.mail.forget(login)
         for group in self._hub.dialogs:
             sides = [group.caller, *(dialog.callee for dialog in group.dialogs.values())]
             here = any(isinstance(side, PhoneSide) and side.login == login for side in sides)
@@ -402,8 +390,7 @@ class Edge:
         self._endings.retry()
         self._registrations.sweep()
         self.shedding.look()
-        if self._calls.mailroom is not None:
-            self._calls.mailroom.sweep()
+        self.mail.sweep()
 
     def _confirmed(self, group: DialogSet) -> None:
         """Keep what a start after a crash needs to end the call."""
