@@ -12,7 +12,7 @@ from node.edge.dialog import DialogSet, NodeSide, PhoneSide, PlainSide, ServiceS
 from node.edge.hub import Hub
 from node.edge.identity import Caller
 from node.edge.media import CallMedia, Carried, MediaError, Role
-from node.edge.replies import from_line, is_sdp
+from node.edge.replies import description_of, from_line, is_sdp, with_description
 from node.edge.vouching import Voucher
 from node.routing import Located
 from node.sip.binding import Binding
@@ -197,7 +197,7 @@ class BranchMaker:
                 raise MediaError("services do not call")
         if is_sdp(request):
             media.take(
-                request.body,
+                description_of(request),
                 branch=None,
                 tag="",
                 role=Role.OFFER,
@@ -209,4 +209,6 @@ class BranchMaker:
         """The caller's description for a branch; another `body` passes as it is."""
         if not is_sdp(request):
             return Carried(body)
-        return media.give(request.body, branch=branch, tag="", role=Role.OFFER, forming=True)
+        description = description_of(request)
+        carried = media.give(description, branch=branch, tag="", role=Role.OFFER, forming=True)
+        return Carried(with_description(request, carried.body), carried.legs)

@@ -18,7 +18,14 @@ from node.edge.dialog import Dialog, DialogSet, DialogState, Match, PhoneSide
 from node.edge.hub import TRANSACTION_LIFE, Hub, Upstream
 from node.edge.legs import NoIndex
 from node.edge.media import Offered, Role
-from node.edge.replies import is_sdp, note_target, reason_header, reply
+from node.edge.replies import (
+    description_of,
+    is_sdp,
+    note_target,
+    reason_header,
+    reply,
+    with_description,
+)
 from node.edge.session_timer import note_refresh
 from node.sip.errors import SipParseError
 from node.sip.forking import CancelBranch, Decision, ForkingContext, Forward
@@ -238,7 +245,7 @@ class RequestContext:
         settles = out.status >= 200 and (
             self.forms_dialog or (dialog is not None and dialog.state is DialogState.CONFIRMED)
         )
-        body = out.body
+        body = description_of(out)
         if settles and self.forms_dialog:
             media.reserve_final(tag)
         media.take(body, branch=sender, tag=tag, role=role, legs=legs, peer_ip=peer_ip)
@@ -248,7 +255,7 @@ class RequestContext:
             self.offer = None
         elif dialog is not None and self.request.method == "INVITE":
             dialog.offer_in_response = True
-        out.body = carried.body
+        out.body = with_description(out, carried.body)
         return carried.legs
 
     def _dialog_of(self, tag: str) -> Dialog | None:

@@ -16,7 +16,7 @@ from node.edge.context import RequestContext
 from node.edge.dialog import Dialog, NodeSide, PhoneSide, ServiceSide
 from node.edge.hub import TRANSACTION_LIFE, Hub
 from node.edge.media import CallMedia, MediaError, Role
-from node.edge.replies import is_sdp
+from node.edge.replies import description_of, is_sdp
 from node.sip.message import Response
 from node.sip.sdp import MediaSection, Sdp
 
@@ -83,7 +83,7 @@ class EchoService:
                 peer_ip = self.hub.links.remote_ip(node) or ""
                 media.node(peer_ip, peer_ip)
         if is_sdp(request):
-            body, legs = self._answer(media, request.body, tag, context.upstream.legs)
+            body, legs = self._answer(media, description_of(request), tag, context.upstream.legs)
         else:
             carried = media.give(_late_offer(), branch=None, tag=tag, role=Role.OFFER, forming=True)
             body, legs = carried.body, carried.legs
@@ -162,7 +162,9 @@ class EchoService:
             context.answer(481)
             return
         try:
-            body, out_legs = self._answer(media, request.body, match.dialog.callee_tag, legs)
+            body, out_legs = self._answer(
+                media, description_of(request), match.dialog.callee_tag, legs
+            )
         except (PeerError, RelayError) as error:
             context.refuse(488, str(error))
             return

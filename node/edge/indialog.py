@@ -30,7 +30,7 @@ from node.edge.dialog import (
 from node.edge.echo import EchoService
 from node.edge.hub import Hub, Upstream
 from node.edge.media import CallMedia, Offered, Role
-from node.edge.replies import from_line, is_sdp, note_target
+from node.edge.replies import description_of, from_line, is_sdp, note_target, with_description
 from node.edge.transfer import make_refer_to_reachable
 from node.edge.trunk_branch import TrunkBranch, shift_for
 from node.sip.binding import Binding
@@ -208,9 +208,9 @@ class InDialog:
         """Carry a request's description to the other side of its dialog."""
         dialog = match.dialog
         sender, receiver = _ends(match)
-        tag = dialog.callee_tag
+        tag, description = dialog.callee_tag, description_of(request)
         media.take(
-            request.body,
+            description,
             branch=sender,
             tag=tag,
             role=role,
@@ -219,11 +219,11 @@ class InDialog:
             renew=role is Role.OFFER,
         )
         forming = role is Role.ANSWER
-        carried = media.give(request.body, branch=receiver, tag=tag, role=role, forming=forming)
+        carried = media.give(description, branch=receiver, tag=tag, role=role, forming=forming)
         if role is Role.ANSWER:
             settles = dialog.state is DialogState.CONFIRMED
-            media.join(request.body, branch=dialog.branch, tag=tag, final=settles)
-        return carried.body, carried.legs
+            media.join(description, branch=dialog.branch, tag=tag, final=settles)
+        return with_description(request, carried.body), carried.legs
 
     def _name_contact(self, copy: Request, phone: PhoneSide) -> None:
         """A device that gave a GRUU is sent what came for it at its Contact (RFC 5627 5.4)."""
@@ -255,7 +255,7 @@ class InDialog:
         out_legs: Legs = ()
         if isinstance(match.receiver, ServiceSide):
             if is_sdp(request):
-                self.echo.late_answer(dialog, request.body, legs, peer_ip)
+                self.echo.late_answer(dialog, description_of(request), legs, peer_ip)
         elif is_sdp(request) and dialog.group.media is not None:
             try:
                 copy.body, out_legs = self._carry(

@@ -4,6 +4,7 @@ from node.edge.dialog import Side
 from node.edge.hub import Hub
 from node.sip.line import Line, written
 from node.sip.message import Request, Response
+from node.sip.multipart import Place, description_place
 
 MAX_REASON_TEXT = 120
 
@@ -29,11 +30,26 @@ def from_line(value: str, tag: str | None) -> Line:
 
 
 def is_sdp(message: Request | Response) -> bool:
-    """Whether the body is one session description."""
-    if not message.body:
-        return False
-    kind = (message.get("Content-Type") or "").partition(";")[0].strip().lower()
-    return kind == "application/sdp"
+    """Whether the body is, or holds among other parts, a session description."""
+    return bool(message.body) and _description(message) is not None
+
+
+def _description(message: Request | Response) -> Place | None:
+    return description_place(message.get("Content-Type") or "", message.body)
+
+
+def description_of(message: Request | Response) -> bytes:
+    """The session description of a message that `is_sdp`."""
+    place = _description(message)
+    return message.body if place is None else message.body[place.start : place.end]
+
+
+def with_description(message: Request | Response, description: bytes) -> bytes:
+    """The body of a message that `is_sdp`, with another description in its place."""
+    place = _description(message)
+    if place is None:
+        return description
+    return message.body[: place.start] + description + message.body[place.end :]
 
 
 def note_target(side: Side, message: Request | Response) -> None:

@@ -1,5 +1,7 @@
 """Offers and answers in every place SIP allows them, and what is heard after each."""
 
+import base64
+
 from tests.support.edge_phone import Arrived, Phone, Sent
 from tests.support.edges import World, sdp
 from tests.support.virtual_time import in_virtual_time
@@ -196,10 +198,11 @@ async def test_a_call_without_any_sound_is_over_after_a_while() -> None:
 
 
 @in_virtual_time
-async def test_a_body_of_several_parts_passes_and_such_a_call_is_not_taken_for_dead() -> None:
+async def test_an_encoded_description_passes_and_such_a_call_is_not_taken_for_dead() -> None:
     world, alice, bob = await pair()
     kind = [("Content-Type", "multipart/mixed;boundary=b")]
-    body = b"--b\r\nContent-Type: application/sdp\r\n\r\n" + sdp(alice.ip) + b"\r\n--b--\r\n"
+    head = b"Content-Type: application/sdp\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    body = b"--b\r\n" + head + base64.encodebytes(sdp(alice.ip)) + b"\r\n--b--\r\n"
     sent = alice.invite(world.dial(alice, "bob"), body, headers=kind)
     await world.settle()
     arrived = bob.calls()[0]
