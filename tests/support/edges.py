@@ -267,12 +267,19 @@ class World:
     ) -> Phone:
         """A further device of an account, not yet registered."""
         self.account(node, login)
+        phone = self.stranger(node, login, transport, ip)
+        self.phones.append(phone)
+        return phone
+
+    def stranger(
+        self, node: str, login: str, transport: TransportName = "UDP", ip: str | None = None
+    ) -> Phone:
+        """Somebody within a node's reach who has no account there."""
         home = self.nodes[node]
         own = Endpoint(ip or f"{home.ip[:-1]}{len(self.phones) + 10}", next(self._ports))
         flow = Flow(transport, own, Endpoint(home.ip, SIP_PORT), 0 if transport == "UDP" else 1)
         phone = Phone(_Wire(self, home), flow, login, PASSWORD, self.clock, home.ip)
         home.phones[own] = phone
-        self.phones.append(phone)
         return phone
 
     async def registered(self) -> None:
