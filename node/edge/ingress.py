@@ -27,7 +27,7 @@ from node.edge.identity import is_anonymous
 from node.edge.indialog import InDialog
 from node.edge.registration import Registrations
 from node.edge.replies import reason_header, reply
-from node.edge.strangers import Strangers
+from node.edge.strangers import Strangers, StrangerUpstream
 from node.edge.trunk_calls import OUT_METHODS
 from node.edge.trunk_lines import TrunkParts
 from node.sip.digest import Challenge, DigestAuthenticator, Role, strip_credentials
@@ -241,6 +241,7 @@ class Ingress:
             return
         strip_credentials(request, Role.PROXY)
         request.remove("Route")
+        upstream = StrangerUpstream(self.hub, upstream.key, request, upstream.flow)
         if request.method == "INVITE":
             upstream.respond(reply(self.hub, request, 100))
         context = self.calls.from_stranger(upstream, side, strangers.caller(request))

@@ -9,10 +9,11 @@ accounts there are by claiming them.
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from federation.messages import Legs
 from federation.model.clocks import Monotonic
 from federation.model.identity import KEY_NAME_SUFFIX
 from node.edge.dialog import DIALOG_METHODS, PlainSide
-from node.edge.hub import Hub
+from node.edge.hub import Hub, PhoneUpstream
 from node.edge.identity import Caller, display_of, is_anonymous
 from node.edge.replies import reason_header, reply
 from node.sip.message import Request, Response
@@ -66,6 +67,21 @@ class Pace:
 
     def __len__(self) -> int:
         return len(self._networks)
+
+
+@dataclass(slots=True)
+class StrangerUpstream(PhoneUpstream):
+    """A server transaction of a stranger, whose source may be forged: no refusal is repeated."""
+
+    def respond(self, response: Response, legs: Legs = ()) -> None:
+        """Send a response back, a refusal of an INVITE once for each time that it comes."""
+        if self.request.method != "INVITE" or response.status < 300:
+            PhoneUpstream.respond(self, response)
+            return
+        if self.flow.reliable:
+            response.ensure_content_length()
+        now = self.hub.now()
+        self.hub.carry_out(self.hub.layer.respond_once(self.key, response, now=now))
 
 
 @dataclass(slots=True)

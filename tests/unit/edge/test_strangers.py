@@ -19,6 +19,7 @@ from node.edge.strangers import (
     Pace,
 )
 from node.sip.flow import Flow
+from node.sip.message import Request
 from node.sip_config import SipConfig
 from tests.support.edge_phone import Phone, sdp
 from tests.support.edges import World
@@ -349,3 +350,37 @@ def test_the_calls_of_all_strangers_have_a_bound() -> None:
     for n in range(MAX_SETS_OF_STRANGERS):
         opened(table, side_of(f"10.{n // 250}.{n % 250}.1"))
     assert not table.has_room_for(side_of("203.0.113.1"))
+
+
+@pytest.mark.parametrize("user", ["nobody", "alice"])
+def test_a_forged_source_gets_no_more_than_was_sent_in_its_name(user: str) -> None:
+    """No refusal is repeated to somebody who never asked; alice has no device here."""
+
+    @in_virtual_time
+    async def run() -> None:
+        world = World("A")
+        world.account("A", "alice")
+        victim = stranger(world, "A")
+        request = Request.create(
+            "INVITE",
+            f"sip:{user}@{world['A'].ip}",
+            [
+                ("Via", victim.via()),
+                ("From", "<sip:x@elsewhere.test>;tag=1"),
+                ("To", f"<sip:{user}@{world['A'].ip}>"),
+                ("Call-ID", "forged"),
+                ("CSeq", "1 INVITE"),
+                ("Contact", f"<{victim.contact}>"),
+                ("Content-Type", "application/sdp"),
+            ],
+            sdp(victim.ip),
+        )
+        got: list[bytes] = []
+        victim.receive = got.append  # type: ignore[method-assign]
+        victim.send_bare(request)
+        await world.settle(60)
+        assert [data.split(b" ")[1] for data in got] in ([b"100", b"404"], [b"100", b"480"])
+        assert sum(map(len, got)) < 3 * len(request.encode())
+        await world.over()
+
+    run()
