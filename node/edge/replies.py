@@ -14,7 +14,7 @@ def reply(
 ) -> Response:
     """A response of this node's own; header names are given with `_` for `-`."""
     fields = [(name.replace("_", "-"), value) for name, value in headers.items()]
-    tag = None if status == 100 or request.to.tag else hub.tag()
+    tag = None if status == 100 else hub.tag()  # taken where To has none, or cannot be read
     return Response.answering(request, status, reason, to_tag=tag, headers=fields)
 
 

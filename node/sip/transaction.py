@@ -80,6 +80,7 @@ class TransactionLayer:
         if seen is not None and seen.flow == flow:
             self._table.advance(seen, Event.REQUEST, None, now, effects.append)
             return effects
+        message: Message | None = None
         try:
             message = parse_message(data)
             if isinstance(message, Response):
@@ -90,7 +91,7 @@ class TransactionLayer:
                     server.seen = hash(data)
                     self._table.seen[server.seen] = server
         except SipParseError as error:
-            self._refuse_unreadable(error, flow, effects.append)
+            self._refuse_unreadable(error, message, flow, effects.append)
         return effects
 
     def has_seen(self, data: bytes, flow: Flow) -> bool:
@@ -107,7 +108,7 @@ class TransactionLayer:
             elif isinstance(message, Request):
                 self._receive_request(message, flow, now, effects.append)
         except SipParseError as error:
-            self._refuse_unreadable(error, flow, effects.append)
+            self._refuse_unreadable(error, message, flow, effects.append)
         return effects
 
     def flow_failed(self, flow: Flow, *, now: Monotonic) -> list[Effect]:
@@ -331,14 +332,19 @@ class TransactionLayer:
         response = Response.answering(request, status, reason, to_tag=tag, headers=headers)
         emit(Send(response.encode(), flow))
 
-    def _refuse_unreadable(self, error: SipParseError, flow: Flow, emit: Emit) -> None:
+    def _refuse_unreadable(
+        self, error: SipParseError, message: Message | None, flow: Flow, emit: Emit
+    ) -> None:
+        """Answer what cannot be read, where it says who asks; to its source if its Via does not."""
         request = error.partial
-        if request is not None:
+        if request is None and isinstance(message, Request) and message.method != "ACK":
+            request = message
+        if request is not None and request.has("via"):
             try:
                 back = reply_flow(note_arrival(request, flow), flow)
-                self._reply_stateless(request, error.status, back, emit, reason=error.reason)
             except SipParseError:
-                pass  # not even the Via tells where to: silence
+                back = flow
+            self._reply_stateless(request, error.status, back, emit, reason=error.reason)
         emit(Malformed(flow, error.reason))
 
     def _tag(self, seed: str) -> str:

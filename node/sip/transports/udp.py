@@ -165,14 +165,15 @@ class SipUdp:
 
     def _look(self) -> None:
         """Take what came while the socket was left alone."""
-        busy = self._take()
-        if self._loop is None:
-            return
-        if busy:
-            self._look_again()
-        else:
-            self._pause = None
-            self._loop.add_reader(self._socket.fileno(), self._drain)
+        busy = False
+        try:
+            busy = self._take()
+        finally:  # whatever one message did, the next ones are read
+            if self._loop is not None and busy:
+                self._look_again()
+            elif self._loop is not None:
+                self._pause = None
+                self._loop.add_reader(self._socket.fileno(), self._drain)
 
     def _look_again(self) -> None:
         """At once, others having had their turn, where more waits than was taken."""
