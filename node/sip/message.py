@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Self
 
 from node.sip.errors import SipParseError
+from node.sip.headers import NameAddr
 from node.sip.line import Line, ReadLine, one_line, written
 from node.sip.names import REASONS, SINGLE
 from node.sip.raw import RawMessage, cut_message, salvage_message
@@ -40,9 +41,11 @@ class Message(TypedHeaders):
 
     __slots__ = ("_body", "_start")
 
-    def __init__(self, start: str, lines: list[Line], body: bytes) -> None:
+    def __init__(
+        self, start: str, lines: list[Line], body: bytes, first: dict[str, Line] | None = None
+    ) -> None:
         self._lines = lines
-        self._first = {line.key: line for line in reversed(lines)}
+        self._first = {line.key: line for line in reversed(lines)} if first is None else first
         self._repeated = None
         self._start = start
         self._body = body
@@ -140,9 +143,15 @@ class Request(Message):
     "As written; methods are compared with regard to case."
 
     def __init__(
-        self, start: str, method: str, raw_uri: str, lines: list[Line], body: bytes
+        self,
+        start: str,
+        method: str,
+        raw_uri: str,
+        lines: list[Line],
+        body: bytes,
+        first: dict[str, Line] | None = None,
     ) -> None:
-        super().__init__(start, lines, body)
+        super().__init__(start, lines, body, first)
         self._raw_uri = raw_uri
         self._uri: Uri | None = None
         self.method = method
@@ -181,7 +190,10 @@ class Request(Message):
 
     def copy(self) -> "Request":
         """An independent request that says the same."""
-        twin = Request(self._start, self.method, self._raw_uri, self._lines[:], self._body)
+        return self._twin(self._lines[:], self._first.copy())
+
+    def _twin(self, lines: list[Line], first: dict[str, Line]) -> "Request":
+        twin = Request(self._start, self.method, self._raw_uri, lines, self._body, first)
         twin._uri = self._uri
         return twin
 
@@ -193,9 +205,10 @@ class Request(Message):
         """
         lines = [changed.get(line.key, line) for line in self._lines if line.key not in dropped]
         lines += [line for key, line in changed.items() if key not in self._first]
-        twin = Request(self._start, self.method, self._raw_uri, lines, self._body)
-        twin._uri = self._uri
-        return twin
+        first = {**self._first, **changed}
+        for key in dropped:
+            first.pop(key, None)
+        return self._twin(lines, first)
 
     def _answerable(self) -> "Request | None":
         present = self.method != "ACK" and all(key in self._first for key in _ANSWER_NEEDS)
@@ -221,9 +234,15 @@ class Response(Message):
     reason: str
 
     def __init__(
-        self, start: str, status: int, reason: str, lines: list[Line], body: bytes
+        self,
+        start: str,
+        status: int,
+        reason: str,
+        lines: list[Line],
+        body: bytes,
+        first: dict[str, Line] | None = None,
     ) -> None:
-        super().__init__(start, lines, body)
+        super().__init__(start, lines, body, first)
         self.status = status
         self.reason = reason
 
@@ -268,17 +287,25 @@ class Response(Message):
         Raises:
             SipParseError: To cannot be read.
         """
+        first = self._first.copy()
+        for key in dropped:
+            first.pop(key, None)
+        for key in _RETURNED:
+            first[key] = request._first[key]
         lines = [line for line in request._lines if line.key in _RETURNED]
         if request.to.tag is None and (tag := self.to.tag) is not None:
-            to = request._first["to"]
-            lines[lines.index(to)] = Line("to", f"{to.text};tag={tag}")
+            to, value = first["to"], request.to
+            tagged = NameAddr(value.display, value.uri, (*value.params, ("tag", tag)))
+            first["to"] = line = ReadLine("to", f"{to.text};tag={tag}", tagged)
+            lines[lines.index(to)] = line
         dropped |= _RETURNED
         lines += [line for line in self._lines if line.key not in dropped]
-        return Response(self._start, self.status, self.reason, lines, self._body)
+        return Response(self._start, self.status, self.reason, lines, self._body, first)
 
     def copy(self) -> "Response":
         """An independent response that says the same."""
-        return Response(self._start, self.status, self.reason, self._lines[:], self._body)
+        lines, first = self._lines[:], self._first.copy()
+        return Response(self._start, self.status, self.reason, lines, self._body, first)
 
 
 def parse_message(data: bytes) -> Request | Response:
