@@ -122,3 +122,36 @@ async def test_a_domain_that_leads_back_here_or_inward_is_not_called(world: Worl
                 await call.wait_confirmed()
             assert caught.value.status == 404
             assert (await world.why(f"sip:bob@{domain}"))["status"] == 404
+
+
+async def test_two_networks_of_nodes_call_each_other_by_plain_sip(
+    world: World, tmp_path: Path
+) -> None:
+    """A node of another network is called by its address; each sees the other as a stranger."""
+    options = ("--no-mdns", "--workers", "1")
+    async with running_nodes(tmp_path, 1, options=options) as (other,):
+        bob = await add_user(other, "bob")
+        code, said, _ = await world.node.command(
+            "message", "send", "alice", f"sip:bob@{bob['server']}", "call me", "--json"
+        )
+        assert (code, json.loads(said)["kept"]) == (0, True)
+        async with (
+            phone_of(world.alice) as phone,
+            phone_of(bob, policy=Answer(after=0.2), playing=Tone(880)) as callee,
+        ):
+            message = await callee.next_message()
+            assert message.text == "call me"
+            assert message.sender.name.startswith("unverified:")
+            assert message.sender.uri.startswith("sip:alice@127.")
+            call = await phone.call(f"sip:bob@{bob['server']}", playing=Tone(440))
+            arrived = await callee.next_call()
+            await call.wait_confirmed()
+            assert arrived.remote.name.startswith("unverified:")
+            assert arrived.asserted is None
+            for end, frequency in ((call, 880), (arrived, 440)):
+                verdict = await hear(end, frequency, seconds=1)
+                assert verdict.ok, verdict
+            await arrived.hang_up()
+            assert await call.wait_ended() == 200
+        await other.has(calls=0)
+    await world.node.has(calls=0)
