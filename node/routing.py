@@ -21,6 +21,7 @@ from federation.model.number import Number
 from node.accounts.account import Account, AccountKind
 from node.accounts.book import AccountBook
 from node.edge.branches import NodeAttempt
+from node.emergency import is_emergency_service, sos_number
 from node.names import OwnNames
 from node.outside import Outside, SipServers
 from node.sip.locate import LocateError
@@ -172,6 +173,8 @@ class TargetReader:
     def classify(self, uri: Uri, *, may_leave: bool) -> Target:
         """What `uri` means; `may_leave` is true for requests of our own accounts only."""
         user = uri.user or ""
+        if is_emergency_service(uri):
+            return self._digits(sos_number(self.emergency, self._trunks.emergency_ways), may_leave)
         if uri.scheme == "tel":
             return self._digits(user.replace("-", "").replace(".", ""), may_leave)
         if uri.scheme not in ("sip", "sips"):

@@ -150,6 +150,8 @@ class BranchMaker:
         request, group = context.request, context.group
         copy = self.hub.forwarder.onward(request)
         copy.uri = located.uri_at(node)
+        if request.uri.scheme == "sips":
+            copy.uri = copy.uri.with_(scheme="sips")
         if diverted is None and (instance := request.uri.param("gr")) is not None:
             copy.uri = copy.uri.with_param("gr", instance or None)
         side = NodeSide(node)

@@ -30,6 +30,7 @@ from node.edge.replies import reason_header, reply
 from node.edge.strangers import Strangers, StrangerUpstream
 from node.edge.trunk_calls import OUT_METHODS
 from node.edge.trunk_lines import TrunkParts
+from node.emergency import is_emergency_service
 from node.sip.digest import Challenge, DigestAuthenticator, Role, strip_credentials
 from node.sip.effects import AckArrived, CancelArrived, RequestArrived, ServerKey
 from node.sip.errors import SipParseError
@@ -107,7 +108,8 @@ class Ingress:
         self.hub.forwarder.repair_strict_route(request)
         self.hub.forwarder.strip_own_routes(request)
         if request.to.tag is None:
-            if request.uri.scheme not in ("sip", "sips", "tel"):
+            uri = request.uri
+            if uri.scheme not in ("sip", "sips", "tel") and not is_emergency_service(uri):
                 return reply(self.hub, request, 416)
             if self.hub.forwarder.is_looped(request):
                 return reply(self.hub, request, 482)

@@ -97,6 +97,8 @@ class Ringing:
             steps = self._by_q(account)
             if context.is_for_device_of(account.login):
                 steps = _only(context.device, steps)
+        if context.request.uri.scheme == "sips":
+            steps = _secure(steps)
         if not steps:
             if features is not None and somebody_busy and features.busy is not None:
                 divert.to(features.busy, "user-busy")
@@ -236,6 +238,12 @@ def _only(device: Device | None, steps: list[Step]) -> list[Step]:
     """What a request for one device rings (RFC 5627 5.4)."""
     assert device is not None
     kept = [[place for place in step if device.is_at(place[1])] for step in steps]
+    return [step for step in kept if step]
+
+
+def _secure(steps: list[Step]) -> list[Step]:
+    """What a request to a sips URI may ring: devices on TLS (RFC 3261 26.2.2, RFC 5630)."""
+    kept = [[place for place in step if place[1].flow.transport == "TLS"] for step in steps]
     return [step for step in kept if step]
 
 

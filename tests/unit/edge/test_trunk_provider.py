@@ -487,6 +487,22 @@ async def test_emergency_calls_go_out_over_an_emergency_trunk_whatever_the_limit
 
 
 @in_virtual_time
+async def test_the_service_urn_of_emergencies_goes_where_their_number_goes() -> None:
+    """RFC 5031."""
+    scene = Scene(caller="49301000000", emergency=True)
+    await scene.begin()
+    scene.provider.challenges_calls = False
+    sent = scene.alice.invite("urn:service:sos")
+    await scene.pass_time()
+    arrived = scene.provider.calls()[-1]
+    assert arrived.request.raw_uri == "sip:112@provider.test"
+    arrived.respond(486)
+    await scene.pass_time(0.2)
+    assert sent.status == 486
+    await scene.end()
+
+
+@in_virtual_time
 async def test_a_phone_sends_its_calls_on_to_the_telephone_network() -> None:
     scene = Scene(caller="49301000000")
     await scene.begin()
