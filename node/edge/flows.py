@@ -8,18 +8,26 @@ from node.edge.branches import PhoneBranch
 from node.edge.dialog import PhoneSide
 from node.sip.binding import Binding
 from node.sip.errors import SipParseError
+from node.sip.flow import Flow
 from node.sip.gruu import Gruus
 from node.sip.registrar import Registrar
 from node.sip.uri import Uri
 
 
 def one_flow_each(bindings: Iterable[Binding]) -> list[Binding]:
-    """The first binding of each device: those of one instance with reg-ids are one (RFC 5626 7)."""
+    """The first binding of each device, and each contact once.
+
+    Bindings of one instance with reg-ids are one device (RFC 5626 7). A request forked twice to one
+    contact would come there as two of one, and the second be refused 482 (RFC 3261 8.2.2.2).
+    """
     found: dict[str, Binding] = {}
     for binding in bindings:
         device = binding.key if binding.reg_id is None else f"{binding.instance}"
         found.setdefault(device, binding)
-    return list(found.values())
+    contacts: dict[tuple[str, Flow], Binding] = {}
+    for binding in found.values():
+        contacts.setdefault((binding.uri, binding.flow), binding)
+    return list(contacts.values())
 
 
 @dataclass(slots=True)

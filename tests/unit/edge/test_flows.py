@@ -54,6 +54,25 @@ async def test_a_device_with_two_flows_rings_once_over_the_newer() -> None:
 
 
 @in_virtual_time
+async def test_a_contact_that_is_registered_twice_rings_once() -> None:
+    """With an instance and without: two bindings, and one place to ring (RFC 3261 8.2.2.2)."""
+    world = World("A")
+    alice, bob = world.phone("A", "alice"), world.phone("A", "bob")
+    await world.registered()
+    outbound(bob, "b")
+    bob.register()
+    await world.settle()
+    assert len(world["A"].registrar.bindings("bob", now=world.clock.unix())) == 2
+    sent = alice.invite(world.dial(alice, "bob"))
+    await world.settle()
+    assert len(bob.calls()) == 1
+    bob.calls()[0].respond(486)
+    await world.settle()
+    assert sent.status == 486
+    await world.over()
+
+
+@in_virtual_time
 async def test_a_430_leads_to_the_other_flow_and_to_480_after_the_last() -> None:
     world, alice, first, second = await two_flows()
     sent = alice.invite(world.dial(alice, "bob"))
