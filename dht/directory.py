@@ -388,6 +388,7 @@ class Directory:
     def stats(self) -> DhtStats:
         """Figures as of now."""
         skew = clock_skew(self._table)
+        spoken = {6 if endpoint.is_ipv6 else 4 for endpoint in self._own_endpoints()}
         return DhtStats(
             contacts=len(self._table),
             records=len(self._store),
@@ -400,7 +401,7 @@ class Directory:
             clock_skew=skew,
             clock=judged_clock(skew).text,
             observed=self._overlay.observed,
-            reach=self._confirming.families(),
+            reach=tuple(reach for reach in self._confirming.families() if reach.family in spoken),
             traffic=self._overlay.traffic,
             lookup_times=tuple(self._finder.times),
         )

@@ -224,6 +224,7 @@ def test_two_nodes_in_the_open_need_nobody_else() -> None:
         await asyncio.sleep(5)
         assert serves(one)
         assert serves(two)
+        assert [reach.family for reach in one.directory.stats().reach] == [4]
         assert names(one) == {two.endpoint}
         await network.close()
 
