@@ -45,7 +45,9 @@ ALLOW = (
 )
 RETRY_AFTER = 5
 "Seconds named in a 503: this node carries as many calls as it can."
-SUPPORTED = "path, outbound, gruu, 100rel, timer, replaces, norefersub"
+PROXY_EXTENSIONS = {"REGISTER": "gin"}
+"What a request may demand of proxies by its method: bulk registration (RFC 6140)."
+SUPPORTED = "path, gin, outbound, gruu, 100rel, timer, replaces, norefersub"
 
 
 @dataclass(slots=True)
@@ -103,8 +105,10 @@ class Ingress:
                 return self._capabilities(request)
             return reply(self.hub, request, 483)
         if request.has("proxy-require"):
-            required = ", ".join(request.values("Proxy-Require"))
-            return reply(self.hub, request, 420, Unsupported=required)
+            known = PROXY_EXTENSIONS.get(request.method, "")
+            required = [tag for tag in request.values("Proxy-Require") if tag.lower() != known]
+            if required:
+                return reply(self.hub, request, 420, Unsupported=", ".join(required))
         self.hub.forwarder.repair_strict_route(request)
         self.hub.forwarder.strip_own_routes(request)
         if request.to.tag is None:

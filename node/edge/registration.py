@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from node.accounts.account import Account
+from node.accounts.account import Account, AccountKind
 from node.accounts.book import AccountBook
 from node.accounts.identify import appearance_of
 from node.edge.hub import Hub, PhoneUpstream
@@ -14,6 +14,7 @@ from node.sip.flow import Flow
 from node.sip.gruu import wants_gruu
 from node.sip.message import Request, Response
 from node.sip.registrar import Registrar
+from node.trunks.pbx import is_bulk
 
 
 @dataclass(slots=True)
@@ -52,6 +53,10 @@ class Registrations:
             return
         wants = request.has("supported") and wants_gruu(request.values("Supported"))
         gruus = self._gruus_of if wants else None
+        if account.kind is not AccountKind.TRUNK and _is_bulk(request):
+            text = "only a trunk registers for all that is behind it"
+            upstream.respond(reply(self.hub, request, 403, Reason=reason_header(403, text)))
+            return
         result = self.registrar.register(
             account.login, request, upstream.flow, now=now, gruus=gruus
         )
@@ -89,3 +94,8 @@ class Registrations:
         changes = self.registrar.handle_timer(now=self.hub.clock.unix())
         if changes:
             self.store(changes)
+
+
+def _is_bulk(request: Request) -> bool:
+    """Whether a Contact stands for many numbers (RFC 6140)."""
+    return any(is_bulk(contact.uri) for contact in request.contacts)

@@ -50,7 +50,7 @@ _EXPIRES: Final = re.compile(r"[0-9]{1,10}")
 _ZERO: Final = re.compile(r"0{1,10}")
 _Q: Final = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 _REG_ID: Final = re.compile(r"[1-9][0-9]{0,8}")
-_SUPPORTED: Final = frozenset({"path", "outbound", "gruu"})
+_SUPPORTED: Final = frozenset({"path", "outbound", "gruu", "gin"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +244,8 @@ class Registrar:
         instance = contact.param("+sip.instance") or None
         if not contact.uri.is_sip:
             raise _Refused(400, "Contact is not a SIP URI")
+        if contact.uri.user is not None and contact.uri.param("bnc") is not None:
+            raise _Refused(400, "A bulk contact names no user")  # RFC 6140 section 5.1
         if len(uri) > MAX_CONTACT_TEXT or len(instance or "") > MAX_CONTACT_TEXT:
             raise _Refused(400, "Contact too long")
         reg_id_text = contact.param("reg-id") or ""

@@ -146,6 +146,9 @@ class TrunkDesk:
         check_settings(new.name, settings)
         _check_secret(new.name, settings, new.password)
         mapped = [self._read_mapping(text, new.name, settings) for text in new.dids]
+        for did in mapped:
+            if sum(other.number == did.number for other in mapped) > 1:
+                raise AccountError(f"number +{did.number}: --did names it twice; keep one")
         trunk = Trunk(
             name=new.name,
             settings=settings,
@@ -154,7 +157,6 @@ class TrunkDesk:
         )
         password = await self._make(trunk, new.password)
         for did in mapped:
-            self._check_new(did)
             await self.keep(partial(_insert_did, did))
             self.book.dids.add(did)
         return self.show(trunk.name, password)
@@ -245,7 +247,9 @@ class TrunkDesk:
         country = settings.country if isinstance(settings, ProviderSettings) else None
         if not equals:
             if isinstance(settings, PbxSettings):
-                return Did(read_number(number, self._country()), name, None, self.clock.unix())
+                did = Did(read_number(number, self._country()), name, None, self.clock.unix())
+                self._check_new(did)
+                return did
             raise AccountError(
                 f"--did {text[:64]!r}: say where it leads, as in --did '+49 30 1234567=alice'"
             )

@@ -63,6 +63,7 @@ def settings_with(name: str, before: Settings, options: TrunkOptions) -> Setting
         AccountError: one does not fit this kind of trunk, or cannot be read.
     """
     changes: dict[str, Any] = {}
+    country = (options.country or "").removeprefix("+") or _country_of(before)
     for option in FLAGS:
         value = getattr(options, option)
         if value is None or option == "password":
@@ -72,7 +73,7 @@ def settings_with(name: str, before: Settings, options: TrunkOptions) -> Setting
             raise AccountError(f"trunk {name}: {FLAGS[option]} is for a trunk with --{kind}")
         if option not in _NEVER_EMPTY and value in ("", 0, [""]) and value is not False:
             value = () if isinstance(value, list) else None
-        changes[option] = _read(name, option, value, options.country or _country_of(before))
+        changes[option] = _read(name, option, value, country)
     return msgspec.structs.replace(before, **changes)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from node.accounts.account import AccountKind
 from node.trunks.trunk import Mode, PbxSettings
-from tests.support.edge_phone import Phone, uri_of
+from tests.support.edge_phone import Phone, Sent, uri_of
 from tests.support.edges import World, sdp
 from tests.support.virtual_time import in_virtual_time
 
@@ -229,3 +229,61 @@ async def test_a_pbx_that_has_not_registered() -> None:
     assert sent.final is not None
     assert "the PBX of trunk pbx is not registered" in (sent.final.get("Reason") or "")
     await world.over()
+
+
+class BulkPbx(Phone):
+    """A PBX that registers once for all numbers behind it (RFC 6140)."""
+
+    @property
+    def contact(self) -> str:
+        return f"sip:{self.flow.local};bnc"
+
+    def register_all(self) -> Sent:
+        headers = [(name, "gin") for name in ("Require", "Proxy-Require")]
+        to = f"sip:{self.login}@{self.server}"
+        return self.send("REGISTER", f"sip:{self.server}", to=to, headers=headers)
+
+
+@in_virtual_time
+async def test_one_registration_for_all_numbers_behind_a_pbx() -> None:
+    world = World("B")
+    pbx = await a_pbx(world, PbxSettings(mode=Mode.PER_USER))
+    pbx.__class__ = BulkPbx
+    bob = world.phone("B", "bob")
+    sent, _ = pbx.register_all(), bob.register()  # type: ignore[attr-defined]
+    await world.settle()
+    assert sent.status == 200
+    assert ";bnc>" in (sent.final.get("Contact") or "")
+    world["B"].trunks.map("49301234567", "pbx")
+    for dialled, asked in (("pbx*123", "123"), ("+49301234567", "+49301234567"), ("pbx", "pbx")):
+        call = bob.invite(f"sip:{dialled}@{bob.server}")
+        await world.settle()
+        arrived = pbx.calls()[-1]
+        assert str(arrived.request.uri) == f"sip:{asked}@{pbx.flow.local}"
+        arrived.respond(486)
+        await world.settle()
+        assert call.status == 486
+    await world.over()
+
+
+@in_virtual_time
+async def test_a_user_does_not_register_for_others() -> None:
+    world = World("B")
+    bob = world.phone("B", "bob")
+    bob.__class__ = BulkPbx
+    sent = bob.register_all()  # type: ignore[attr-defined]
+    await world.settle()
+    assert sent.status == 403
+
+
+@in_virtual_time
+async def test_a_proxy_requirement_that_is_not_known_is_refused() -> None:
+    world = World("B")
+    bob = world.phone("B", "bob")
+    to = f"sip:bob@{bob.server}"
+    headers = [("Proxy-Require", "gin, magic")]
+    sent = bob.send("REGISTER", f"sip:{bob.server}", to=to, headers=headers)
+    await world.settle()
+    assert sent.status == 420
+    assert sent.final is not None
+    assert sent.final.get("Unsupported") == "magic"

@@ -483,6 +483,13 @@ async def test_emergency_calls_go_out_over_an_emergency_trunk_whatever_the_limit
         arrived.respond(486)
     await scene.pass_time(0.2)
     assert (busy.status, sent.status) == (486, 486)
+    urn = scene.alice.invite("urn:service:sos.fire")
+    await scene.pass_time()
+    assert scene.provider.calls()[-1].request.raw_uri == "sip:112@provider.test"
+    scene.provider.calls()[-1].respond(486)
+    other = scene.alice.invite("urn:isbn:0451450523")
+    await scene.pass_time()
+    assert (urn.status, other.status) == (486, 416)
     await scene.end()
 
 
