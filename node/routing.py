@@ -13,13 +13,13 @@ from typing import Protocol
 import structlog
 
 from dht.finder import Found, Inconclusive, LookupResult
-from dht.record import Record, Route
-from federation.model.address import AddressError, Endpoint, parse_ip
+from federation.model.address import AddressError, parse_ip
 from federation.model.clocks import Clock, Monotonic, UnixTime
 from federation.model.identity import KeyFormatError, NodeId, PublicKey
 from federation.model.number import Number
 from node.accounts.account import Account, AccountKind
 from node.accounts.book import AccountBook
+from node.attempts import attempts_of, endpoints_in
 from node.edge.branches import NodeAttempt
 from node.emergency import is_emergency_service, sos_number
 from node.names import OwnNames
@@ -346,7 +346,7 @@ class Locator:
         self._pins.check(PinKind.NUMBER, number, owner, now=self._clock.unix())
         user = f"{number}*{extension}" if extension else number
         mine = [record for record in result.records if record.owner == owner]
-        return Located(_attempts(mine), user, "number")
+        return Located(attempts_of(mine), user, "number")
 
     def _report(self, kind: PinKind, name: str, key: PublicKey) -> None:
         """Another key was found: it waits for the operator, and the log says so once."""
@@ -362,9 +362,9 @@ class Locator:
             self._lookups.find_address(node, budget=LOOKUP_BUDGET),
         )
         if isinstance(routed, Found):
-            return Located(_attempts(routed.records, address), user, kind)
+            return Located(attempts_of(routed.records, address), user, kind)
         if isinstance(address, Found):
-            return Located((NodeAttempt(node, _endpoints(address)),), user, kind)
+            return Located((NodeAttempt(node, endpoints_in(address)),), user, kind)
         if isinstance(routed, Inconclusive) or isinstance(address, Inconclusive):
             return Refusal(480, "the network gave no sure answer about that node")
         return Refusal(404, "no such node is known")
@@ -397,7 +397,7 @@ class Locator:
         route = await self._lookups.find_domain(node, domain, budget=LOOKUP_BUDGET / 2)
         answering = node
         if isinstance(route, Found):
-            attempts = _attempts(route.records)
+            attempts = attempts_of(route.records)
             if attempts:
                 answering = attempts[0].node
         return await self._user(answering, user.lower(), "domain")
@@ -425,26 +425,3 @@ def _is_ip(host: str) -> bool:
 
 def _is_login(text: str) -> bool:
     return 0 < len(text) <= 64 and all(c.isalnum() or c in "._-" for c in text) and text.isascii()
-
-
-def _endpoints(result: LookupResult | None) -> tuple[Endpoint, ...]:
-    if not isinstance(result, Found):
-        return ()
-    payload = result.records[0].address
-    return () if payload is None else payload.endpoints
-
-
-def _attempts(
-    records: "tuple[Record, ...] | list[Record]", address: LookupResult | None = None
-) -> tuple[NodeAttempt, ...]:
-    routes: list[Route] = []
-    for record in records:
-        if record.route is not None:
-            routes += record.route.routes
-    routes.sort(key=lambda route: (route.priority, -route.weight))
-    known = _endpoints(address)
-    seen: dict[NodeId, NodeAttempt] = {}
-    for route in routes:
-        hints = (() if route.hint is None else (route.hint,)) + known
-        seen.setdefault(route.node, NodeAttempt(route.node, tuple(dict.fromkeys(hints))))
-    return tuple(seen.values())
