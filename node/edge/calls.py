@@ -188,7 +188,8 @@ class Calls:
             case ServiceTarget():
                 self.echo.start(context)
             case LocalTarget(account=account):
-                if account.kind is AccountKind.TRUNK:
+                is_pbx = account.kind is AccountKind.TRUNK
+                if is_pbx and not self.ringing.diverts(context, account):
                     self._to_pbx(context, target, caller)
                     return
                 mailroom = self._mailroom_for(context, account)

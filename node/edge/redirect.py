@@ -126,6 +126,8 @@ class Redirects:
     trunks: TrunkCalls
     ring: Callable[[RequestContext, Account, Place, Trail], None] = field(init=False)
     "Rings an account of this node that a call was sent on to (`node.edge.ringing`)."
+    diverts: Callable[[RequestContext, Account], bool] = field(init=False)
+    "Whether a call for an account goes elsewhere before any device rings."
 
     def begin(self, context: RequestContext, caller: Caller) -> Trail:
         """Have the 3xx of branches that will stand in the trail followed."""
@@ -188,7 +190,8 @@ class Redirects:
                 return [self.nowhere(context, "services take no forwarded calls")]
             case LocalTarget(account=account):
                 place = Place((*place.accounts, account), place.diversions)
-                if account.kind is AccountKind.TRUNK:
+                is_pbx = account.kind is AccountKind.TRUNK
+                if is_pbx and not self.diverts(context, account):
                     return self._pbx(context, target, place, trail)
                 self.ring(context, account, place, trail)
                 return []

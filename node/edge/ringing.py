@@ -58,6 +58,7 @@ class Ringing:
 
     def __post_init__(self) -> None:
         self.redirects.ring = self.ring
+        self.redirects.diverts = self.diverts
 
     def call(self, context: RequestContext, account: Account, caller: Caller) -> None:
         """Give a request to an account that it is for."""
@@ -65,6 +66,13 @@ class Ringing:
             context.group.called = account.login
         trail = self.redirects.begin(context, caller)
         self.ring(context, account, Place((account,)), trail)
+
+    def diverts(self, context: RequestContext, account: Account) -> bool:
+        """Whether a call goes elsewhere, or nowhere, before any device of the account rings."""
+        if context.request.method != "INVITE":
+            return False
+        features = self.features.get(account.login)
+        return features is not None and (features.always is not None or features.dnd)
 
     def ring(self, context: RequestContext, account: Account, place: Place, trail: Trail) -> None:
         """Ring `account`, the last one of `place`."""

@@ -3,6 +3,7 @@
 import pytest
 
 from node.accounts.account import AccountKind
+from node.storage.features import Features
 from node.trunks.trunk import Mode, PbxSettings
 from tests.support.edge_phone import Phone, Sent, uri_of
 from tests.support.edges import World, sdp
@@ -287,3 +288,20 @@ async def test_a_proxy_requirement_that_is_not_known_is_refused() -> None:
     assert sent.status == 420
     assert sent.final is not None
     assert sent.final.get("Unsupported") == "magic"
+
+
+@in_virtual_time
+async def test_a_trunks_calls_may_go_elsewhere_altogether() -> None:
+    world = World("B")
+    pbx = await a_pbx(world, PbxSettings())
+    bob, carol = world.phone("B", "bob"), world.phone("B", "carol")
+    await world.registered()
+    world["B"].features.set(Features(login="pbx", always="carol"))
+    sent = bob.invite(f"sip:pbx@{bob.server}")
+    await world.settle()
+    assert pbx.calls() == []
+    (arrived,) = carol.calls()
+    arrived.respond(486)
+    await world.settle()
+    assert sent.status in (480, 486)
+    await world.over()
