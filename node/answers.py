@@ -17,6 +17,7 @@ from node.accounts.book import AccountBook
 from node.accounts.keeper import AccountKeeper
 from node.accounts.login import AccountError
 from node.accounts.wanted import WantedAccount
+from node.ban_desk import BanDesk
 from node.config import Config
 from node.control import JsonObject, RefusedError
 from node.dht_figures import dht_figures
@@ -86,6 +87,7 @@ class Answers(TrunkAnswers):
     turn_secret: bytes
     phone_features: PhoneFeatures
     message_desk: MessageDesk
+    ban_desk: BanDesk
 
     # Looking
 

@@ -14,6 +14,7 @@
     POST   /v1/groups              GET, POST, DELETE /v1/groups/{login}
     Trunks and DIDs: `node.trunk_api`.
     GET    /v1/records?limit=&account=&since=
+    GET    /v1/bans                POST /v1/bans               DELETE /v1/bans/{address}
 
 Whoever may open the socket may do everything: its mode is 0600, in a folder of mode 0700. Errors
 are `{"error": "<sentence>"}` with a fitting status.
@@ -31,6 +32,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from federation.model.errors import ConfigError, PeerError, RingmeshError, UsageError
 from node.api_answers import answer as _answer
 from node.api_answers import body_of as _body
+from node.api_bans import ban_routes
 from node.api_features import feature_routes
 from node.api_messages import message_routes
 from node.api_records import record_routes
@@ -152,6 +154,7 @@ class ApiServer:
                 *feature_routes(self._control),
                 *record_routes(self._control),
                 *message_routes(self._control),
+                *ban_routes(self._control),
             ]
         )
         application.add_routes(TrunkApi(self._control, _answer).routes())

@@ -50,6 +50,7 @@ from node.sip.registrar import Registrar
 from node.sip.transports.sockets import ListenError, SipTransports
 from node.software import SOFTWARE
 from node.state import StateFolder
+from node.storage.bans import BanBook
 from node.storage.bindings import BindingStore
 from node.storage.call_records import CallRecords
 from node.storage.database import Database
@@ -155,6 +156,7 @@ class Node(Desks):
         self.pin_desk = PinDesk(self.pin_book, self._clock)
         self._verified = VerifiedNumbers(loaded.verified, self._storage)
         self.features = FeatureBook(loaded.features, self._storage)
+        self.bans = BanBook(loaded.bans, self._storage, now=self._clock.unix())
         self.ring_groups = RingGroups(loaded.ring_groups, self._storage)
         self._bindings = BindingStore(self._storage)
         self.registrar = Registrar()
@@ -303,6 +305,8 @@ class Node(Desks):
                 features=self.features,
                 ring_groups=self.ring_groups,
                 media_timeout=self._config.media.timeout,
+                bans=self.bans,
+                limits=self._config.limits,
                 clock=self._clock,
                 entropy=small,
                 sip=self._config.sip,

@@ -15,6 +15,7 @@ from federation.model.errors import ConfigError
 from federation.model.identity import KEY_NAME_SUFFIX
 from federation.model.network import MAIN, Network
 from node.accounts.login import EMERGENCY_NUMBERS
+from node.limits_config import LimitsConfig
 from node.relay_config import RelayConfig
 from node.setting import PORT as _PORT
 from node.setting import Section as _Section
@@ -197,6 +198,7 @@ class Config(_Section, frozen=True, kw_only=True):
     tls: TlsConfig = TlsConfig()
     relay: RelayConfig = RelayConfig()
     log: LogConfig = LogConfig()
+    limits: LimitsConfig = LimitsConfig()
 
     def __post_init__(self) -> None:
         self._check_network()

@@ -10,6 +10,7 @@ from federation.model.errors import RingmeshError
 
 if TYPE_CHECKING:
     from federation.model.clocks import Clock
+    from node.ban_desk import BanDesk
     from node.message_desk import MessageDesk
     from node.phone_features import PhoneFeatures
     from node.storage.storage import Storage
@@ -35,6 +36,7 @@ class NodeControl(Protocol):
     phone_features: "PhoneFeatures"
     message_desk: "MessageDesk"
     "Call forwarding, do-not-disturb and ring groups; there once the node was started."
+    ban_desk: "BanDesk"
     storage: "Storage"
     clock: "Clock"
 

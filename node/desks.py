@@ -7,6 +7,7 @@ from federation.domain_proof import DnsResolver, Identify
 from federation.messages import Hello
 from federation.model.identity import NodeKey
 from node.answers import Answers
+from node.ban_desk import BanDesk
 from node.control import JsonObject
 from node.dns_lines import Whereabouts
 from node.domain_desk import DomainDesk, DomainNames
@@ -17,6 +18,7 @@ from node.phone_features import PhoneFeatures
 from node.publication import Publication
 from node.sheet import ServedAt
 from node.state import StateError, StateFolder
+from node.storage.bans import BanBook
 from node.storage.features import FeatureBook
 from node.storage.ring_groups import RingGroups
 from node.trunk_room import TrunkRoom
@@ -38,6 +40,7 @@ class Desks(Answers):
     _proven: frozenset[str] = frozenset()
     features: FeatureBook
     ring_groups: RingGroups
+    bans: BanBook
 
     def served(self) -> JsonObject:
         """Where accounts are reached, for commands while the node is stopped."""
@@ -61,6 +64,13 @@ class Desks(Answers):
             on_change=self._on_domains,
         )
         self.message_desk = MessageDesk(self._account, lambda: self.edge, self.names.key_name)
+        self.ban_desk = BanDesk(
+            self.bans,
+            self.clock,
+            allowed=self.config.limits.networks,
+            own=lambda: self.names.addresses,
+            forgive=self._forgive,
+        )
         self.phone_features = PhoneFeatures(
             FeatureDesk(
                 self.accounts,
@@ -88,6 +98,10 @@ class Desks(Answers):
             clock=self.clock,
             servers=self.servers,
         )
+
+    def _forgive(self, source: str) -> None:
+        if self.edge is not None:
+            self.edge.guard.forgive(source)
 
     def _own_domains(self) -> OwnDomains:
         return OwnDomains(

@@ -11,6 +11,7 @@ from node.accounts.account import Account
 from node.accounts.rows import load_accounts
 from node.edge.token import SECRET_BYTES
 from node.sip.binding import Binding
+from node.storage.bans import Ban, load_bans
 from node.storage.bindings import load_bindings
 from node.storage.call_records import trim_call_records
 from node.storage.database import Database
@@ -44,6 +45,7 @@ class Loaded:
     "Those that a command added."
     features: list[Features]
     ring_groups: list[RingGroup]
+    bans: list[Ban]
     messages: list[KeptMessage]
     "For users who were not there."
     route_secret: bytes
@@ -72,6 +74,7 @@ class Loaded:
                 domains=load_domains(connection),
                 features=load_features(connection),
                 ring_groups=load_ring_groups(connection),
+                bans=load_bans(connection),
                 route_secret=kept_secret(connection, ROUTE_KEY, SECRET_BYTES, entropy),
                 turn_secret=kept_secret(
                     connection, turn_credentials.SECRET_NAME, turn_credentials.SECRET_BYTES, entropy

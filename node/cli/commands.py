@@ -9,6 +9,7 @@ import typer
 
 from federation.model.errors import RingmeshError
 from node.cli import (
+    bans,
     calls,
     configuration,
     demo,
@@ -43,6 +44,9 @@ users.app.command("forward")(features.forward)
 users.app.command("dnd")(features.dnd)
 app.add_typer(users.app, name="user")
 app.add_typer(groups.app, name="group")
+app.command("ban")(bans.ban)
+app.command("unban")(bans.unban)
+app.command("bans")(bans.bans)
 app.command("peers")(looking.peers)
 app.command("resolve")(looking.resolve)
 app.command("why")(explaining.why)

@@ -17,6 +17,7 @@ from node.accounts.login import AccountError, Reserved
 from node.accounts.rows import load_accounts
 from node.accounts.store import AccountStore
 from node.accounts.wanted import MadeAccount, WantedAccount
+from node.ban_desk import BanDesk
 from node.cli.desk import Outcome, Progress
 from node.cli.user_file import NewUser
 from node.config import Config
@@ -28,6 +29,7 @@ from node.pin_desk import PinDesk
 from node.settings import load
 from node.sheet import AccountSheet, ServedAt
 from node.state import StateFolder
+from node.storage.bans import BanBook, load_bans
 from node.storage.database import Database
 from node.storage.domains import load_domains
 from node.storage.features import FeatureBook, load_features
@@ -165,6 +167,22 @@ def stopped_database(folder: StateFolder) -> Iterator[Database]:
     """The database of a stopped node; raises as `stopped_desk`."""
     with _opened(folder) as (_, database):
         yield database
+
+
+@contextlib.contextmanager
+def stopped_bans(folder: StateFolder) -> Iterator[BanDesk]:
+    """The bans of a stopped node; raises as `stopped_desk`."""
+    with _opened(folder) as (config, database):
+        with database.read() as connection:
+            bans = load_bans(connection)
+        clock = SystemClock()
+        served = _served(config, folder, _domain_names(config, folder, database))
+        yield BanDesk(
+            BanBook(bans, WriteThrough(database), now=clock.unix()),
+            clock,
+            allowed=config.limits.networks,
+            own=lambda: served.addresses,
+        )
 
 
 @contextlib.contextmanager

@@ -10,12 +10,13 @@ from node.edge.branching import BranchMaker
 from node.edge.context import RequestContext
 from node.edge.dialog import DIALOG_METHODS, DialogSet, NodeSide, PhoneSide, PlainSide, Side
 from node.edge.echo import EchoService
+from node.edge.guard import Misdeed
 from node.edge.hub import Hub, Upstream
 from node.edge.identity import Caller
 from node.edge.indialog import note_subscription
 from node.edge.mailroom import Mailroom
 from node.edge.outward import Outward
-from node.edge.redirect import Place, Redirects, status_of
+from node.edge.redirect import Place, Redirects, over_limit, status_of
 from node.edge.ringing import Ringing
 from node.edge.transfer import make_refer_to_reachable
 from node.edge.trunk_calls import TrunkCalls
@@ -69,6 +70,8 @@ class Calls:
         target = self._classify(context, may_leave=True)
         if account.kind is AccountKind.TRUNK:
             target = self.trunks.arrived(account.login, context) or target
+        elif request.method == "INVITE":
+            target = over_limit(self.hub, account, request.uri, target) or target
         if isinstance(target, TrunkTarget):
             self._out(context, account, target, caller)
         elif isinstance(target, LocalTarget | ServiceTarget | Refusal):
@@ -115,6 +118,7 @@ class Calls:
         if isinstance(target, LocalTarget):
             self._here(context, target, caller)
         else:
+            self.hub.guard.offend(sender.flow, Misdeed.UNKNOWN_TARGET)
             context.refuse(404, "nobody has this name here")
         return context
 

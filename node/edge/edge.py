@@ -20,6 +20,7 @@ from node.edge.echo import EchoService
 from node.edge.ending import Endings
 from node.edge.flows import Contacts
 from node.edge.forward import Forwarder
+from node.edge.guard import Guard, Misdeed
 from node.edge.hub import TRANSACTION_LIFE, Hub, NodeLinks, Relay, Wires
 from node.edge.inbound import Inbound
 from node.edge.indialog import InDialog
@@ -27,6 +28,7 @@ from node.edge.ingress import Ingress
 from node.edge.journal import Journal
 from node.edge.mailroom import Mailroom
 from node.edge.memory import StoredDialogError, pack_dialog, unpack_dialog
+from node.edge.outbound_limits import OutboundLimits
 from node.edge.outward import Outward, OutwardParts
 from node.edge.redirect import Redirects
 from node.edge.registration import Registrations
@@ -38,6 +40,7 @@ from node.edge.trunk_calls import TrunkCalls
 from node.edge.trunk_lines import TrunkParts
 from node.edge.vouching import Voucher
 from node.edge.watch import INTERVAL, MEDIA_TIMEOUT, Watch
+from node.limits_config import LimitsConfig
 from node.names import OwnNames
 from node.routing import Locator, TargetReader
 from node.sip.binding import BindingChange
@@ -66,6 +69,7 @@ from node.sip.overload import OverloadControl
 from node.sip.registrar import Registrar
 from node.sip.transaction import TransactionLayer
 from node.sip_config import SipConfig
+from node.storage.bans import BanBook
 from node.storage.call_records import CallRecords
 from node.storage.dialogs import DialogStore
 from node.storage.features import FeatureBook
@@ -97,6 +101,8 @@ class EdgeParts:
     records: CallRecords
     features: FeatureBook
     ring_groups: RingGroups
+    bans: BanBook
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     clock: Clock
     entropy: Entropy
     media_timeout: float = MEDIA_TIMEOUT
@@ -132,6 +138,14 @@ class Edge:
             entropy=parts.entropy,
             gruus=Gruus(parts.token_secret, parts.entropy),
             carry_out=self._carry_out,
+        )
+        limits = parts.limits
+        hub.limits = OutboundLimits(limits.calls_per_hour, limits.targets_per_hour)
+        self.guard = hub.guard = Guard(
+            parts.bans,
+            devices=parts.registrar.devices,
+            clock=parts.clock,
+            allowed=limits.networks,
         )
         self._clients = PhoneClients()
         self._endings = hub.endings = Endings(hub, self._clients, self._forgotten)
@@ -247,6 +261,8 @@ class Edge:
 
     def receive(self, data: bytes, flow: Flow) -> None:
         """A message arrived from a phone or from plain SIP."""
+        if self.guard.is_alert and self.guard.refuses(flow):
+            return
         if self._overload.is_alert and self.shedding.takes(data, flow):
             return
         now = self._hub.now()
@@ -360,6 +376,7 @@ class Edge:
 
     def _malformed(self, effect: Malformed) -> None:
         self._hub.log.debug("malformed", reason=effect.reason, limit_by=effect.flow.remote.host)
+        self.guard.offend(effect.flow, Misdeed.MALFORMED)
 
     def _client_ended(self, key: ClientKey) -> None:
         branch = self._clients.get(key)
@@ -390,6 +407,8 @@ class Edge:
         self._endings.retry()
         self._registrations.sweep()
         self.shedding.look()
+        self.guard.look()
+        self._hub.limits.look(self._hub.now())
         self.mail.sweep()
 
     def _confirmed(self, group: DialogSet) -> None:

@@ -17,7 +17,9 @@ from media_relay.session import RelaySession
 from node.edge.alarms import Alarm, Alarms
 from node.edge.dialog import Dialog, DialogSet, DialogTable, PhoneSide, PlainSide
 from node.edge.forward import Forwarder
+from node.edge.guard import Guard
 from node.edge.large import LargeRequests
+from node.edge.outbound_limits import OutboundLimits
 from node.names import OwnNames
 from node.sip.effects import Effect
 from node.sip.errors import SipParseError
@@ -123,6 +125,8 @@ class Hub:
     carry_out: Callable[[Iterable[Effect]], None]
     "Does what the transaction layer asked for."
     endings: Endings = field(init=False)
+    guard: Guard = field(init=False)
+    limits: OutboundLimits = field(default_factory=OutboundLimits)
     on_confirmed: Callable[[DialogSet], None] = lambda group: None
     "Told when a set has its first confirmed dialog."
     contact_of: Callable[[PhoneSide], str] = lambda side: side.contact

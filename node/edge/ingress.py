@@ -13,6 +13,7 @@ from node.accounts.identify import appearance_of
 from node.edge import identifiers
 from node.edge.calls import Calls
 from node.edge.context import RequestContext
+from node.edge.credentials import is_turned_away, note_challenge
 from node.edge.dialog import (
     DIALOG_METHODS,
     DialogTable,
@@ -22,6 +23,7 @@ from node.edge.dialog import (
     Side,
     TrunkSide,
 )
+from node.edge.guard import Misdeed
 from node.edge.hub import Hub, PhoneUpstream
 from node.edge.identity import is_anonymous
 from node.edge.indialog import InDialog
@@ -80,7 +82,8 @@ class Ingress:
             elif request.to.tag is not None:
                 self._inside(upstream)
             elif request.method == "OPTIONS" and self._is_for_us(request):
-                upstream.respond(self._capabilities(request))
+                if not self._turned_away(upstream):
+                    upstream.respond(self._capabilities(request))
             else:
                 self._outside(upstream)
         except SipParseError as error:
@@ -182,8 +185,11 @@ class Ingress:
             request, Role.PROXY, source=flow.remote.host, now=self.hub.clock.unix()
         )
         if isinstance(answer, Challenge):
-            self._challenge(upstream, answer)
+            if not self._turned_away(upstream):
+                note_challenge(self.hub.guard, self.accounts, request, flow, answer)
+                self._challenge(upstream, answer)
             return
+        self.hub.guard.proved(flow)
         account = self.accounts.by_login(answer.login)
         if account is None or not self._may_appear(account, request):
             text = "From must be the account that sends the request"
@@ -242,7 +248,10 @@ class Ingress:
         request = upstream.request
         side = PlainSide.from_flow(upstream.flow, self.hub.forwarder.own_uri(upstream.flow))
         refusal = strangers.refusal(request, side)
+        if self._turned_away(upstream):
+            return
         if refusal is not None:
+            self.hub.guard.offend(upstream.flow, Misdeed.FLOOD)
             self._decline(upstream, refusal)
             return
         strip_credentials(request, Role.PROXY)
@@ -252,6 +261,14 @@ class Ingress:
             upstream.respond(reply(self.hub, request, 100))
         context = self.calls.from_stranger(upstream, side, strangers.caller(request))
         self._watch_cancel(upstream.key, context)
+
+    def _turned_away(self, upstream: PhoneUpstream) -> bool:
+        """A scanner hears one refusal, and then nothing for some time."""
+        request = upstream.request
+        if not is_turned_away(self.hub.guard, request, upstream.flow):
+            return False
+        self._decline(upstream, reply(self.hub, request, 403))
+        return True
 
     def _challenge(self, upstream: PhoneUpstream, answer: Challenge) -> None:
         response = Response.answering(

@@ -30,6 +30,7 @@ from node.routing import (
     Locator,
     Refusal,
     ServiceTarget,
+    Target,
     TargetReader,
     TrunkTarget,
 )
@@ -52,6 +53,23 @@ def status_of(error: PeerError | RelayError) -> int:
     if isinstance(error, Unreachable):
         return error.status
     return 488 if isinstance(error, SdpError | MediaError) else 480
+
+
+def over_limit(hub: Hub, account: Account, uri: Uri, target: Target) -> Refusal | None:
+    """Why a user may make no further call to elsewhere in this hour; else it is counted."""
+    if account.kind is AccountKind.TRUNK or isinstance(
+        target, LocalTarget | ServiceTarget | Refusal
+    ):
+        return None
+    if isinstance(target, TrunkTarget) and target.emergency:
+        return None
+    dialled = f"{uri.user}@{uri.host}"
+    text = hub.limits.refusal(account.login, dialled, now=hub.now())
+    if text is None:
+        return None
+    login = account.login
+    hub.log.warning("outbound_limit", login=login, reason=text, limit_by=login)
+    return Refusal(403, f"{text}: calls to elsewhere wait")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +201,8 @@ class Redirects:
         self, context: RequestContext, uri: Uri, place: Place, trail: Trail
     ) -> Sequence[Branch]:
         target = self.reader.classify(uri, may_leave=True)
+        if context.request.method == "INVITE":
+            target = over_limit(self.hub, place.accounts[-1], uri, target) or target
         match target:
             case Refusal(text=text):
                 return [self.nowhere(context, text)]

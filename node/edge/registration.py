@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from node.accounts.account import Account, AccountKind
 from node.accounts.book import AccountBook
 from node.accounts.identify import appearance_of
+from node.edge.credentials import is_turned_away, note_challenge
 from node.edge.hub import Hub, PhoneUpstream
 from node.edge.replies import reason_header, reply
 from node.sip.binding import Binding, BindingChange
@@ -41,6 +42,11 @@ class Registrations:
             request, Role.REGISTRAR, source=upstream.flow.remote.host, now=now
         )
         if isinstance(answer, Challenge):
+            guard, flow = self.hub.guard, upstream.flow
+            if is_turned_away(guard, request, flow):
+                upstream.respond(reply(self.hub, request, 403))
+                return
+            note_challenge(guard, self.accounts, request, flow, answer)
             headers = list(answer.headers)
             upstream.respond(
                 Response.answering(request, answer.status, to_tag=self.hub.tag(), headers=headers)
@@ -51,6 +57,7 @@ class Registrations:
             text = "an account can register its own address only"
             upstream.respond(reply(self.hub, request, 403, Reason=reason_header(403, text)))
             return
+        self.hub.guard.proved(upstream.flow)
         wants = request.has("supported") and wants_gruu(request.values("Supported"))
         gruus = self._gruus_of if wants else None
         if account.kind is not AccountKind.TRUNK and _is_bulk(request):

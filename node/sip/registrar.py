@@ -12,12 +12,13 @@ connected until the phone registers again over a new stream.
 import hashlib
 import heapq
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Final
 
+from federation.model.address import Endpoint
 from federation.model.clocks import UnixTime
 from node.sip.binding import Binding, BindingChange, BindingRemoved, BindingStored
 from node.sip.errors import SipParseError
@@ -122,6 +123,12 @@ class Registrar:
     def accounts(self) -> Mapping[str, Mapping[str, Binding]]:
         """Every account with bindings, and these by key; a view, not to be kept."""
         return self._accounts
+
+    def devices(self) -> Iterator[Endpoint]:
+        """Where registered devices were seen to send from."""
+        for bindings in self._accounts.values():
+            for binding in bindings.values():
+                yield binding.flow.remote
 
     def remove(self, aor: str) -> tuple[BindingChange, ...]:
         """Drop all bindings of an account that is no more."""

@@ -43,6 +43,7 @@ from node.sip.digest import DigestAuthenticator, DigestPreference
 from node.sip.flow import Flow, TransportName
 from node.sip.registrar import Registrar
 from node.sip.sdp import Sdp
+from node.storage.bans import BanBook
 from node.storage.call_records import CallRecords
 from node.storage.dialogs import DialogStore
 from node.storage.features import FeatureBook
@@ -126,6 +127,7 @@ class EdgeNode:
         self.registrar = Registrar()
         self.features = FeatureBook((), cast(Any, self.rows))
         self.ring_groups = RingGroups((), cast(Any, self.rows))
+        self.bans = BanBook((), cast(Any, self.rows), now=world.clock.unix())
         self.phones: dict[Endpoint, Phone] = {}
         self._world = world
         checks = NumberChecks(world.clock, VerifiedNumbers(world.verified, cast(Any, self.rows)))
@@ -166,6 +168,7 @@ class EdgeNode:
                 records=CallRecords(cast(Any, self.rows)),
                 features=self.features,
                 ring_groups=self.ring_groups,
+                bans=self.bans,
                 clock=world.clock,
                 entropy=self.entropy,
             )
