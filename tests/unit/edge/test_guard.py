@@ -387,13 +387,13 @@ async def test_who_dials_names_that_nobody_has_is_banned() -> None:
     world = World("A")
     world.account("A", "alice")
     caller = world.phone("A", "mallory", ip=STRANGER)
-    for number in range(30):
+    for number in range(60):
         caller.send(
             "INVITE",
             f"sip:{number}@{world['A'].ip}",
             sdp(caller.ip),
             sender="<sip:mallory@elsewhere.example>",
         )
-        await world.settle(3)
+        await world.settle(6)
     assert [ban.reason for ban in world["A"].bans] == ["call to nobody"]
     await world.over()
