@@ -179,6 +179,7 @@ class Edge:
         self._watch = Watch(hub, parts.media_timeout)
         self._journal = Journal(hub, parts.records)
         self._do = self._handlers()
+        self._timers = hub.layer.timers
         self._waker = Waker(hub.alarms, self._on_timer)
 
     def _make_calls(self, maker: BranchMaker) -> Calls:
@@ -348,7 +349,7 @@ class Edge:
         do = self._do
         for effect in effects:
             do[type(effect)](effect)
-        bound = self._hub.layer.timer_bound
+        bound = self._timers.bound
         if bound is not None and bound < self._waker.bound:
             self._waker.wake(bound)
 

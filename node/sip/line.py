@@ -14,7 +14,7 @@ from node.sip.views import READERS
 
 REMEMBERED_LINES: Final = 4096
 "Lines that are remembered; beyond, the one that was not needed for longest goes."
-_OFTEN_LENGTH: Final = 256
+OFTEN_LENGTH: Final = 256
 "Characters of a line up to which it is remembered."
 
 
@@ -59,7 +59,7 @@ def read_lines(texts: list[str]) -> list[Line]:
     Raises:
         SipParseError: one has no colon, or no name.
     """
-    return [_known(text) if len(text) <= _OFTEN_LENGTH else _read(text) for text in texts]
+    return [_known(text) if len(text) <= OFTEN_LENGTH else _read(text) for text in texts]
 
 
 def _read(text: str) -> Line:

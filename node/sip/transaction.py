@@ -65,7 +65,8 @@ class TransactionLayer:
         self._secret = entropy.token(16)
         self._limits = limits or TransactionLimits()
         self._table = TransactionTables(self._limits)
-        self._timers = self._table.timers
+        self.timers = self._table.timers
+        "To be read only: no timer is before its `bound`, which costs nothing to ask."
 
     # From the network
 
@@ -217,17 +218,12 @@ class TransactionLayer:
 
     def next_timer(self) -> Monotonic | None:
         """When `handle_timer` is next needed; `None` while nothing waits."""
-        return self._table.timers.next()
-
-    @property
-    def timer_bound(self) -> Monotonic | None:
-        """`next_timer` is not before this; `None` while nothing waits. Costs next to nothing."""
-        return self._timers.bound
+        return self.timers.next()
 
     def handle_timer(self, *, now: Monotonic) -> list[Effect]:
         """Send again and give up what is due by `now`. Calling early is harmless."""
         effects: list[Effect] = []
-        for txn in self._table.timers.due(now):
+        for txn in self.timers.due(now):
             if txn.state is State.TERMINATED:
                 continue
             if txn.end_at is not None and txn.end_at <= now:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from node.sip import line
 from node.sip.headers import CSeq
 from node.sip.message import Request, Response, SipParseError, parse_message
 from node.sip.raw import MAX_HEADER_LINES, MAX_MESSAGE
@@ -299,3 +300,16 @@ def test_errors_found_in_a_view_can_be_answered() -> None:
     with pytest.raises(SipParseError) as caught:
         _ = invite.max_forwards
     assert caught.value.partial is invite
+
+
+def test_lines_are_remembered_within_bounds() -> None:
+    """Short lines are shared by the messages that hold them; neither long nor many are kept."""
+    line._known.cache_clear()
+    first, second = request(Subject="s"), request(Subject="s")
+    assert first.line("subject") is second.line("subject")
+    long = "l" * line.OFTEN_LENGTH
+    assert request(Subject=long).line("subject") is not request(Subject=long).line("subject")
+    for number in range(line.REMEMBERED_LINES + 1):
+        line.read_lines([f"X: {number}"])
+    assert line._known.cache_info().currsize == line.REMEMBERED_LINES
+    assert request(Subject="s").line("subject") is not first.line("subject")
