@@ -20,9 +20,10 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 
 from federation.model.address import Endpoint
+from node.sip.message import Response
 from tests.support.nodes import Account, NodeProcess, add_user, phone_of, running_nodes
 from tests.support.programs import needs_pjsua2
-from tests.support.sip_client import sip_client
+from tests.support.sip_client import SipClient, sip_client
 from tests.support.talk import talk
 from tests.support.watch import Held, busiest_second, held, lines_since, media_ports
 
@@ -30,6 +31,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 MORE_MEMORY = 16 * 2**20
 "Bytes: some thousand finished transactions, and pages the allocator keeps."
 MORE_DESCRIPTORS = 8
+TRIES = 3
+"Registrations until one is taken, after an attack."
 AT_ONCE = 2.0
 "Seconds for an answer after an attack; it takes milliseconds on an idle machine."
 LARGEST_REPLY = 3.0
@@ -67,13 +70,23 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         yield found
 
 
+async def registered_when_asked_again(phone: SipClient, password: str) -> Response:
+    """A node that is busy with a flood says 503 at once; a phone comes again when it is told to."""
+    for _ in range(TRIES):
+        started = time.monotonic()
+        answer = await phone.register("alice", password)
+        assert time.monotonic() - started < AT_ONCE
+        if answer.status != 503:
+            return answer
+        await asyncio.sleep(float(answer.get("Retry-After") or 0))
+    return answer
+
+
 async def serves(world: World) -> None:
     """A phone registers and calls the echo, and the other node is still a peer."""
     async with sip_client(world.sip) as phone:
-        started = time.monotonic()
-        answer = await phone.register("alice", world.alice["password"])
+        answer = await registered_when_asked_again(phone, world.alice["password"])
         assert answer.status == 200
-        assert time.monotonic() - started < AT_ONCE
         nobody = await phone.ask(phone.request("OPTIONS"))
         assert nobody.status == 200
         assert (await phone.register("alice", world.alice["password"], expires=0)).status == 200

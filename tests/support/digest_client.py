@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from node.sip.digest import parse_auth_params
+from node.sip.auth_params import parse_auth_params
 from node.sip.message import Request
 
 _HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
