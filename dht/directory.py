@@ -28,7 +28,7 @@ from dht.overlay_id import Offload, OverlayId, OverlayIdCache, overlay_id
 from dht.prefixes import PrefixOffer, PrefixPayload
 from dht.publisher import Issuer, Name, Publication, Publisher
 from dht.publishing import Publishing
-from dht.record import Accepts, Kind, Record, record_key
+from dht.record import Accepts, Kind, Record, RelayOffer, record_key
 from dht.service import Service
 from dht.status import ContactInfo, DhtStats
 from dht.store import RecordStore
@@ -103,6 +103,7 @@ class Directory:
             clock=clock,
             entropy=entropy,
         )
+        self._service = self._make_service(entropy)
         self._overlay = Overlay(
             key=key,
             nonce=nonce,
@@ -110,7 +111,7 @@ class Directory:
             send=send,
             table=self._table,
             ids=OverlayIdCache(network, offload or self._offload),
-            server=self._make_service(entropy),
+            server=self._service,
             confirming=self._confirming,
             on_contact=self._on_contact,
             on_lost=lambda contact: self._lost.append(contact.endpoint),
@@ -355,6 +356,16 @@ class Directory:
         payload = PrefixPayload(tuple(sorted(offers)))
         self.publish(Publication(kind=Kind.PREFIXES, label=trunk, prefixes=payload))
 
+    def offer_relay(self, offer: RelayOffer | None) -> None:
+        """Say, or say no more, that this node relays for strangers, and how much it has free."""
+        changes = self._service.relays != (offer is not None)
+        self._service.relays = offer is not None
+        if changes:
+            self._tasks.spawn(self._tell_flags())
+        if self._issuer.relay != offer:
+            self._issuer.relay = offer
+            self._publishing.publish(Publication(kind=Kind.ADDRESS))
+
     def withdraw(self, kind: Kind, label: str, account: AccountId | None = None) -> bool:
         """Say that a record is gone, by a tombstone; False if it was not published."""
         return self._publishing.withdraw(Name(kind, label, account))
@@ -416,6 +427,12 @@ class Directory:
         self._hand_over.offer(contact)
         if contact.seal_key is None:
             self._tasks.spawn(_ignored(self._overlay.check(contact)))
+
+    async def _tell_flags(self) -> None:
+        """Ping all contacts: what this node says of itself in pings has changed."""
+        for contact in list(self._table):
+            self._tasks.spawn(_ignored(self._overlay.check(contact)))
+            await asyncio.sleep(1 / REJOIN_PER_S)
 
     def _repair(self, record: Record, entry: ContactEntry) -> None:
         self._tasks.spawn(self._publishing.repair(record, entry))

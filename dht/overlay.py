@@ -24,7 +24,7 @@ from dht.frame import (
     FrameError,
     FrameType,
 )
-from dht.messages import CLIENT, Answer, Ping, Request
+from dht.messages import CLIENT, RELAYS, Answer, Ping, Request
 from dht.outgoing import RequestWriter
 from dht.overlay_id import OverlayId, OverlayIdCache, PuzzleError
 from dht.pending import Pending, PendingTable, Repeat
@@ -181,7 +181,8 @@ class Overlay:
         return self.ask(contact.endpoint, request, recipient=contact.id)
 
     def _ping_to(self, endpoint: Endpoint, token: bytes = b"") -> Ping:
-        return Ping(self._server.pong().record_issued, self._confirming.flags(endpoint), token)
+        pong = self._server.pong()
+        return Ping(pong.record_issued, pong.flags | self._confirming.flags(endpoint), token)
 
     def greet(self, endpoint: Endpoint) -> None:
         """Ping an address soon, if that is not being done; too many at a time are dropped."""
@@ -233,6 +234,8 @@ class Overlay:
         contact = self._sender(sender, nonce)
         if contact is None:
             return
+        if contact.endpoint == source:
+            contact.flags = contact.flags & ~RELAYS | ping.flags & RELAYS
         if not ping.flags & CLIENT and contact.flags & CLIENT:
             self.greet(source)
         elif ping.flags & CLIENT and not contact.flags & CLIENT and contact.endpoint == source:

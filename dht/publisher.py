@@ -22,6 +22,7 @@ from dht.record import (
     Payload,
     Record,
     RecordError,
+    RelayOffer,
     Route,
     RoutePayload,
     check_label,
@@ -91,6 +92,8 @@ class Issuer:
     def __init__(self, key: NodeKey, network: Network, *, newest: int = 0) -> None:
         self.newest = newest
         "When the latest record was issued, ms since 1970; to be kept over restarts."
+        self.relay: RelayOffer | None = None
+        "What is offered to strangers who need a relay; part of the address record."
         self._key, self._network = key, network
 
     @property
@@ -116,7 +119,7 @@ class Issuer:
         if publication.kind is Kind.ADDRESS:
             if not endpoints:
                 return None
-            payload = AddressPayload(endpoints[:MAX_ENDPOINTS])
+            payload = AddressPayload(endpoints[:MAX_ENDPOINTS], self.relay)
         elif publication.kind is Kind.PREFIXES:
             if publication.prefixes is None:
                 return None

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from dht.answers import Answerer, Unverified
-from dht.messages import FULL, Answer, FindNode, Get, Pong, Store, Stored
+from dht.messages import FULL, RELAYS, Answer, FindNode, Get, Pong, Store, Stored
 from dht.number_claims import ClaimVerifier
 from dht.publisher import Name, Publisher
 from dht.record import Kind
@@ -33,12 +33,15 @@ class Service:
         self._store = store
         self._seal_key = seal_key
         self._clock = clock
+        self.relays = False
+        "Whether this node relays for strangers, which pings and pongs say."
 
     def pong(self) -> Pong:
         """The answer to a ping."""
         item = self._publisher.get(Name(Kind.ADDRESS, ""))
         issued = 0 if item is None or item.record is None else item.record.issued
-        return Pong(issued, self._seal_key(), 0, int(self._clock.unix() * 1000))
+        flags = RELAYS if self.relays else 0
+        return Pong(issued, self._seal_key(), flags, int(self._clock.unix() * 1000))
 
     def look_up(self, request: FindNode | Get, asker: Endpoint) -> Answer:
         """The answer to find_node or get."""

@@ -74,7 +74,7 @@ class PutAccounts(msgspec.Struct, frozen=True, array_like=True, tag=18):
 
 
 class RemoveAccounts(msgspec.Struct, frozen=True, array_like=True, tag=19):
-    """Forget accounts; what they have ends with its lifetime."""
+    """Forget accounts; what they have ends with its lifetime, what guests have at once."""
 
     logins: Annotated[tuple[Login, ...], Meta(max_length=MAX_ACCOUNTS_A_MESSAGE)]
 

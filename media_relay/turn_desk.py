@@ -43,6 +43,8 @@ from media_relay.turn_listen import Listener, bind_listeners
 from media_relay.turn_ports import HeldPort, RelayPorts
 
 NONCE_KEY_BYTES = 32
+REMEMBERED_GUESTS = 1024
+"Guests that were removed and whose counters can still be asked for."
 
 log = structlog.get_logger("relay")
 
@@ -75,6 +77,8 @@ class TurnDesk:
         self._ports: RelayPorts | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._guests = GuestDesk()
+        self._gone_guests: dict[str, None] = {}
+        "In the order in which they were removed."
 
     # Orders of the node
 
@@ -102,6 +106,12 @@ class TurnDesk:
             self._accounts[account.login] = account
         for login in removed:
             self._accounts.pop(login, None)
+            if is_guest(login):
+                self._gone_guests[login] = None
+        while len(self._gone_guests) > REMEMBERED_GUESTS:
+            oldest = next(iter(self._gone_guests))
+            del self._gone_guests[oldest]
+            self._relayed.pop(oldest, None)
         if self._settings is not None:
             for worker in workers:
                 self._put(worker, added)
@@ -207,6 +217,8 @@ class TurnDesk:
             case TurnUsage(allocations, connections, accounts):
                 self._counts[worker.index] = allocations, connections
                 for usage in accounts:
+                    if is_guest(usage.login) and not self._knows(usage.login):
+                        continue
                     before = self._relayed.get(usage.login, AccountRelayed())
                     self._relayed[usage.login] = AccountRelayed(
                         before.packets_to_peers + usage.packets_to_peers,
@@ -214,6 +226,9 @@ class TurnDesk:
                         before.packets_to_clients + usage.packets_to_clients,
                         before.bytes_to_clients + usage.bytes_to_clients,
                     )
+
+    def _knows(self, login: str) -> bool:
+        return login in self._accounts or login in self._gone_guests
 
     def _open(self, worker: TurnWorker, wanted: WantRelay) -> None:
         try:

@@ -37,6 +37,7 @@ from media_relay.control_turn import (
 from media_relay.ports import Marks
 from media_relay.stun.attributes import Code, Family
 from media_relay.turn.authentication import Authenticator
+from media_relay.turn.config import TurnConfig
 from media_relay.turn.credentials import Account, Credentials
 from media_relay.turn.effects import (
     Client,
@@ -54,7 +55,7 @@ from media_relay.turn.guests import is_guest
 from media_relay.turn.nonce import Nonces
 from media_relay.turn.peers import PeerPolicy, read_network
 from media_relay.turn.quotas import QuotaLimits
-from media_relay.turn.server import TurnConfig, TurnServer
+from media_relay.turn.server import TurnServer
 from media_relay.turn_accept import Streams
 from media_relay.turn_meter import Meter
 from media_relay.turn_routes import ChannelRoute, ClientPort, Drain, RelayPort, sockaddr
@@ -159,10 +160,12 @@ class TurnShell:
         for login, md5, sha256 in order.accounts:
             self._credentials.put(Account(login, md5, sha256))
 
-    def remove_accounts(self, order: RemoveAccounts) -> None:
-        """Forget accounts."""
+    def remove_accounts(self, order: RemoveAccounts, now: float) -> None:
+        """Forget accounts; what guests have ends with them."""
         for login in order.logins:
             self._credentials.remove(login)
+            if is_guest(login):
+                self.carry_out(self._server.end_login(login), now)
 
     def relay_opened(self, order: RelayOpened, sock: socket.socket, now: float) -> None:
         """A port that was asked for is here."""

@@ -254,7 +254,7 @@ class Worker:
             case TurnShell() as turn, PutAccounts():
                 turn.put_accounts(order)
             case TurnShell() as turn, RemoveAccounts():
-                turn.remove_accounts(order)
+                turn.remove_accounts(order, now)
             case TurnShell() as turn, LendGuests():
                 turn.lend_guests(order)
             case TurnShell() as turn, EndGuests():

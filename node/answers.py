@@ -28,6 +28,7 @@ from node.names import OwnNames
 from node.outside import Outside
 from node.phone_features import PhoneFeatures
 from node.pin_desk import PinDesk, pin_as_json
+from node.relaying.answers import RelayAnswers
 from node.routing import (
     DomainTarget,
     LocalTarget,
@@ -55,7 +56,7 @@ from node.verdicts import kind_of, servers_as_json, way_out
 from node.why import Explainer
 
 
-class Answers(TrunkAnswers):
+class Answers(TrunkAnswers, RelayAnswers):
     """The operator's side of a node; `node.app.Node` makes the parts."""
 
     config: Config
@@ -130,6 +131,7 @@ class Answers(TrunkAnswers):
                 ],
                 "ports_in_use": usage.ports_in_use,
                 "ports_free": usage.ports_free,
+                "strangers": self.relaying.usage(),
             },
             "mesh": {
                 "bytes_sent": self.mesh.bytes_sent,

@@ -37,6 +37,8 @@ from node.api_features import feature_routes
 from node.api_messages import message_routes
 from node.api_records import record_routes
 from node.control import NodeControl, RefusedError
+from node.relaying.answers import RelayControl
+from node.relaying.api import RelayApi
 from node.trunk_answers import TrunkControl
 from node.trunk_api import TrunkApi
 from node.unix_socket import listen_at
@@ -49,7 +51,7 @@ SHUTDOWN_SECONDS = 1.0
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class ApiControl(NodeControl, TrunkControl, Protocol):
+class ApiControl(NodeControl, TrunkControl, RelayControl, Protocol):
     """All that the API asks of a node."""
 
 
@@ -158,6 +160,7 @@ class ApiServer:
             ]
         )
         application.add_routes(TrunkApi(self._control, _answer).routes())
+        application.add_routes(RelayApi(self._control, _answer).routes())
         return application
 
     async def _status(self, _: web.Request) -> web.Response:

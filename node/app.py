@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -20,7 +19,6 @@ from federation.model.clocks import PooledEntropy, SystemClock, SystemEntropy
 from federation.model.errors import ConfigError
 from federation.model.identity import NodeId
 from federation.peers import Links
-from federation.ports import LinkReceiver
 from node.accounts.book import AccountBook
 from node.accounts.keeper import AccountKeeper
 from node.accounts.login import Reserved
@@ -42,6 +40,8 @@ from node.outside_calls import open_outside
 from node.pin_desk import PinDesk
 from node.process import Identity
 from node.publication import Publication
+from node.receiver import Receiver
+from node.relaying.room import RelayRoom
 from node.routing import Locator, TargetReader
 from node.second_port import SecondPort
 from node.sheet import ServedAt
@@ -209,6 +209,17 @@ class Node(Desks):
         self._turn = TurnService(
             self.relay, self.accounts, lambda: self._certificates.pair, self.turn_secret
         )
+        self.relaying = RelayRoom(
+            self._key,
+            self._config,
+            loaded,
+            self.relay,
+            self.storage,
+            served=lambda: self.served_at,
+            own=lambda: self.own_endpoints,
+            clock=self._clock,
+            entropy=self._entropy,
+        )
         self._turn.start(self._config, own_addresses(self._config.listen))
 
     async def _read_asn_map(self) -> AsnMap | None:
@@ -235,7 +246,7 @@ class Node(Desks):
             sealed=config.dht.sealed,
         )
         self.mesh.on_dht = self.directory.datagram_received
-        self._receiver = _Receiver()
+        self._receiver = Receiver(self.relaying.hears)
         self.links = Links(
             key=self._key,
             network=config.net,
@@ -363,6 +374,7 @@ class Node(Desks):
         )
         self._publication.start(self._key.id, self.config.domains)
         self.keeper.start()
+        self.relaying.join(self.links, self.directory)
         self._open_desks()
         await self._stack.enter_async_context(self._company())
 
@@ -379,6 +391,7 @@ class Node(Desks):
         tasks.append(asyncio.create_task(self._looks.run()))
         tasks.append(asyncio.create_task(self._certificates.watch()))
         tasks.append(asyncio.create_task(self._turn.follow()))
+        tasks.append(asyncio.create_task(self.relaying.run()))
         if self._config.mesh.mdns:
             tasks.append(asyncio.create_task(neighbours.discover()))
         try:
@@ -435,12 +448,3 @@ class Node(Desks):
     def _on_flow_closed(self, flow: Flow) -> None:
         if self.edge is not None:
             self.edge.flow_closed(flow)
-
-
-class _Receiver:
-    """Stands in for the edge while links are made before it."""
-
-    target: LinkReceiver
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.target, name)

@@ -1,7 +1,9 @@
 """Everything the database holds at start, read once."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
+
+import msgspec
 
 from federation.model.clocks import Entropy, UnixTime
 from federation.model.identity import AccountId
@@ -10,6 +12,8 @@ from node import turn_credentials
 from node.accounts.account import Account
 from node.accounts.rows import load_accounts
 from node.edge.token import SECRET_BYTES
+from node.relaying.consent import Consent
+from node.setting import SettingError
 from node.sip.binding import Binding
 from node.storage.bans import Ban, load_bans
 from node.storage.bindings import load_bindings
@@ -22,6 +26,7 @@ from node.storage.messages import KeptMessage, load_messages
 from node.storage.meta import kept_secret
 from node.storage.pins import Pin, load_pins
 from node.storage.published import Published, load_published
+from node.storage.relay_usage import load_consent, load_relay_usage
 from node.storage.ring_groups import RingGroup, load_ring_groups
 from node.storage.verified_numbers import load_verified_numbers
 from node.trunks.book import TrunkBook
@@ -51,6 +56,10 @@ class Loaded:
     route_secret: bytes
     turn_secret: bytes
     "Makes passwords of time-limited TURN names, unless the configuration has one."
+    relay_consent: Consent | None
+    "As a command chose last; `None`: as configured."
+    relay_usage: dict[str, int]
+    "Bytes relayed for strangers, by month."
     trunks: TrunkBook
     trunk_days: dict[str, tuple[int, int]]
     "The last day on which each trunk carried calls out, and how many."
@@ -79,7 +88,17 @@ class Loaded:
                 turn_secret=kept_secret(
                     connection, turn_credentials.SECRET_NAME, turn_credentials.SECRET_BYTES, entropy
                 ),
+                relay_consent=_consent(load_consent(connection)),
+                relay_usage=load_relay_usage(connection),
                 messages=load_messages(connection),
                 trunks=load_trunk_book(connection),
                 trunk_days=load_days(connection),
             )
+
+
+def _consent(values: dict[str, Any] | None) -> Consent | None:
+    """What was chosen; off where it cannot be read, since consent must be certain."""
+    try:
+        return None if values is None else msgspec.convert(values, Consent)
+    except (msgspec.ValidationError, SettingError):
+        return Consent()

@@ -3,7 +3,8 @@
 import ipaddress
 
 from federation.model.address import AddressError, parse_ip
-from node.setting import PORT, Section, require
+from node.relaying.consent import Consent
+from node.setting import PORT, require
 
 TURN_PORT = 3478
 TURN_TLS_PORT = 5349
@@ -11,8 +12,8 @@ MAX_ALLOWED_PEERS = 200
 LEAST_SECRET_BYTES = 16
 
 
-class RelayConfig(Section, frozen=True, kw_only=True):
-    """TURN, for clients that cannot send sound directly."""
+class RelayConfig(Consent, frozen=True, kw_only=True):
+    """TURN, for clients that cannot send sound directly; and for whom (`Consent`)."""
 
     port: int = TURN_PORT
     "UDP and TCP port of STUN and TURN, before `port_offset`."
@@ -25,7 +26,19 @@ class RelayConfig(Section, frozen=True, kw_only=True):
     secret: str | None = None
     "Shared with a web server that hands out user names `expiry:login`; at least 16 characters."
 
+    @property
+    def consent(self) -> Consent:
+        """Its part that commands may change."""
+        return Consent(
+            strangers=self.strangers,
+            kbit=self.kbit,
+            sessions=self.sessions,
+            gb_month=self.gb_month,
+            hours=self.hours,
+        )
+
     def __post_init__(self) -> None:
+        Consent.__post_init__(self)
         for key, port in (("relay.port", self.port), ("relay.tls_port", self.tls_port)):
             require(0 < port < 65536, key, port, PORT)
         require(

@@ -15,7 +15,6 @@ while channel and permission hold, and `RemoveRoute` ends that.
 
 import heapq
 from collections.abc import Collection
-from dataclasses import dataclass, field
 
 from federation.model.address import Endpoint
 from federation.model.clocks import Monotonic, UnixTime
@@ -25,6 +24,7 @@ from media_relay.stun.values import address_error_code, icmp, read_family, xor_a
 from media_relay.turn.allocation import Allocation, Draft
 from media_relay.turn.answers import Answers
 from media_relay.turn.authentication import Authenticated, Authenticator, Challenge
+from media_relay.turn.config import TurnConfig
 from media_relay.turn.effects import (
     Client,
     CloseRelay,
@@ -37,7 +37,7 @@ from media_relay.turn.effects import (
 from media_relay.turn.guests import GuestTime
 from media_relay.turn.peers import PeerPolicy
 from media_relay.turn.permissions import Permissions
-from media_relay.turn.quotas import QuotaLimits, Quotas
+from media_relay.turn.quotas import Quotas
 from media_relay.turn.requests import (
     AllocateRequest,
     RequestRefused,
@@ -47,19 +47,6 @@ from media_relay.turn.requests import (
 )
 
 MAX_RELAY = 0xFFFFFFFF
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnConfig:
-    """How a server behaves."""
-
-    families: frozenset[Family] = frozenset(Family)
-    "Address families that relays can have."
-    external: dict[Family, str] = field(default_factory=dict)
-    "The address that clients are told instead of a relay's own, behind a static NAT."
-    limits: QuotaLimits = field(default_factory=QuotaLimits)
-    software: str = ""
-    "SOFTWARE attribute of responses; none if empty."
 
 
 class TurnServer:
@@ -232,6 +219,11 @@ class TurnServer:
             elif allocation.expires:
                 self._schedule(allocation)
         return effects
+
+    def end_login(self, login: str) -> list[Effect]:
+        """End at once what a login has."""
+        ending = [one for one in self._allocations.values() if one.login == login]
+        return [effect for allocation in ending for effect in self._end(allocation)]
 
     # Data
 

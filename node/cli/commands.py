@@ -22,6 +22,7 @@ from node.cli import (
     looking,
     messages,
     pins,
+    relaying,
     trunks,
     turn,
     up,
@@ -55,6 +56,7 @@ app.add_typer(dids.app, name="did")
 app.add_typer(pins.app, name="pin")
 app.add_typer(domains.app, name="domain")
 app.add_typer(turn.app, name="turn")
+app.add_typer(relaying.app, name="relay")
 app.add_typer(directory.app, name="dht")
 app.add_typer(calls.app, name="call")
 app.add_typer(messages.app, name="message")

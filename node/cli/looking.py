@@ -31,6 +31,7 @@ def status(as_json: AsJson = False, state: State = None) -> None:
             ("calls", answer["calls"]),
             ("overload", _overload(answer.get("overload"))),
             ("relay workers", len(answer["relay"].get("workers", []))),
+            ("relay for strangers", answer["relay"].get("strangers", {}).get("state")),
             ("reached from outside", _reached(answer.get("directory", {}).get("reached", {}))),
             ("clock", answer.get("directory", {}).get("clock")),
         ]

@@ -7,6 +7,7 @@ the first one; a test compares what the migrations build with what stands here.
 """
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Double,
@@ -19,7 +20,7 @@ from sqlalchemy import (
     Table,
 )
 
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0007"
 "The newest Alembic revision; `alembic_version` holds the one a database is at."
 
 metadata = MetaData(
@@ -257,3 +258,21 @@ trunk_days = Table(
     Column("calls", Integer, nullable=False),
 )
 "Calls out over each trunk on its last day of use; `day` counts from 1970 in UTC."
+
+relay_usage = Table(
+    "relay_usage",
+    metadata,
+    Column("month", String(7), primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+)
+"Bytes relayed for strangers in each calendar month (UTC, `2026-03`)."
+
+relay_receipts = Table(
+    "relay_receipts",
+    metadata,
+    Column("nonce", LargeBinary(16), primary_key=True),
+    Column("relay", LargeBinary(32), nullable=False),
+    Column("received_at", Double, nullable=False),
+    Column("receipt", LargeBinary(512), nullable=False),
+)
+"What other nodes relayed for this one, as they signed it; the latest of each token."

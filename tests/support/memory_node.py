@@ -13,6 +13,7 @@ from node.control import JsonObject, RefusedError
 from node.dns_lines import Whereabouts
 from node.domain_desk import DomainDesk, DomainNames
 from node.pin_desk import PinDesk
+from node.relaying.consent import Consent, ConsentChange
 from node.sheet import AccountSheet, ServedAt
 from node.storage.pins import PinBook
 from node.turn_credentials import turn_credentials
@@ -79,6 +80,7 @@ class MemoryNode:
         )
         self.trouble: asyncio.Future[str] | None = None
         self.events: list[str] = []
+        self.consent = Consent()
         self._start_error = start_error
         self._stop_seconds = stop_seconds
 
@@ -241,3 +243,38 @@ class MemoryNode:
             name=user["name"] or "",
             password=password,
         ).as_json()
+
+    # Relaying for others
+
+    async def relay_on(self, change: ConsentChange) -> JsonObject:
+        self.consent = change.applied(self.consent, strangers=True)
+        return await self.relay_usage()
+
+    async def relay_off(self) -> JsonObject:
+        self.consent = ConsentChange().applied(self.consent, strangers=False)
+        return await self.relay_usage()
+
+    async def relay_usage(self) -> JsonObject:
+        consent = self.consent
+        return {
+            "strangers": consent.strangers,
+            "state": "open" if consent.strangers else "off",
+            "limits": {
+                "kbit": consent.kbit,
+                "sessions": consent.sessions,
+                "gb_month": consent.gb_month,
+                "hours": consent.hours,
+            },
+            "now": {"kbit": 0.0, "sessions": 0},
+            "month": "2026-03",
+            "bytes": 12_000_000,
+        }
+
+    async def relay_candidates(self) -> list[JsonObject]:
+        return []
+
+    async def relay_borrow(self, count: int) -> list[JsonObject]:
+        raise RefusedError("no node that is known relays for this one", 503)
+
+    async def relay_give_back(self, lease: str) -> JsonObject:
+        raise RefusedError("no such lease is held", 404)

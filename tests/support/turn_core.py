@@ -10,6 +10,7 @@ from media_relay.stun.attributes import Attribute, Code, Family, MessageClass, M
 from media_relay.stun.message import Key, Message
 from media_relay.stun.values import read_error_code, u32, xor_address
 from media_relay.turn.authentication import Authenticator
+from media_relay.turn.config import TurnConfig
 from media_relay.turn.credentials import Credentials, account_of
 from media_relay.turn.effects import (
     Client,
@@ -24,7 +25,7 @@ from media_relay.turn.effects import (
 )
 from media_relay.turn.nonce import Nonces
 from media_relay.turn.peers import PeerPolicy
-from media_relay.turn.server import TurnConfig, TurnServer
+from media_relay.turn.server import TurnServer
 
 REALM = "ringmesh"
 UDP = bytes((17, 0, 0, 0))

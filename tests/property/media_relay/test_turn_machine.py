@@ -7,9 +7,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from federation.model.address import Endpoint
 from federation.model.clocks import Monotonic
 from media_relay.stun.attributes import Attribute, Method
+from media_relay.turn.config import TurnConfig
 from media_relay.turn.effects import DataToClient, SendToPeer
 from media_relay.turn.quotas import QuotaLimits
-from media_relay.turn.server import TurnConfig
 from tests.support.turn_core import UDP, Shell, TurnClient, code_of
 
 LIMITS = QuotaLimits(account=4, source=5, total=6)

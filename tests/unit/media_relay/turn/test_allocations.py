@@ -6,9 +6,9 @@ from federation.model.address import Endpoint
 from media_relay.stun.attributes import Attribute, Code, Family, Method
 from media_relay.stun.message import Message
 from media_relay.stun.values import read_u32, read_xor_address, u32
+from media_relay.turn.config import TurnConfig
 from media_relay.turn.effects import CloseRelay
 from media_relay.turn.quotas import QuotaLimits
-from media_relay.turn.server import TurnConfig
 from tests.support.turn_core import PEER, RELAY_HOST, UDP, Shell, TurnClient, code_of
 
 TRANSPORT = (int(Attribute.REQUESTED_TRANSPORT), UDP)
