@@ -65,3 +65,38 @@ async def test_both_ends_speak_it(
             assert verdict.ok, f"{verdict}\n{phone.program.output}"
     for node in nodes:
         await node.has(calls=0)
+
+
+@pytest.mark.parametrize(
+    ("media", "modules"),
+    [("", ()), (";mediaenc=dtls_srtp;medianat=ice;rtcp_mux=yes", ("srtp", "dtls_srtp", "ice"))],
+    ids=["plain", "ice+dtls+mux"],
+)
+async def test_video(mesh: Mesh, tmp_path: Path, media: str, modules: tuple[str, ...]) -> None:
+    """VP8 beside the sound: both ends decode the other's frames, and lose next to none."""
+    nodes, alice, bob = mesh
+    here, there = tmp_path / "alice", tmp_path / "bob"
+    here.mkdir()
+    there.mkdir()
+    media, modules = f"{media};video_codecs=VP8", (*modules, "vp8", "fakevideo")
+    async with (
+        baresip(here, line=line_of(alice), frequency=440, media=media, modules=modules) as caller,
+        baresip(there, line=line_of(bob), frequency=880, media=media, modules=modules) as callee,
+    ):
+        await caller.dial(f"sip:{bob['number']}@{alice['server']}")
+        await callee.event("CALL_ESTABLISHED")
+        await asyncio.sleep(2 * TALK)  # real phones talk in real time
+        for phone in (caller, callee):
+            seen = await phone.video()
+            assert seen.sent >= 10 * TALK, seen
+            # The first frames may go before the other end is ready, or before DTLS is done.
+            assert seen.decoded >= 10 * TALK, f"{seen}\n{phone.program.output[-4000:]}"
+            assert seen.key_frames >= 1
+            assert seen.lost <= 2, seen
+        await caller.hang_up()
+        await callee.event("CALL_CLOSED")
+        for phone, tone in ((caller, 880), (callee, 440)):
+            verdict = judge(phone.heard(), tone, limits=NOISY)
+            assert verdict.ok, f"{verdict}\n{phone.program.output}"
+    for node in nodes:
+        await node.has(calls=0)

@@ -7,6 +7,7 @@ registers before ctrl_tcp can be connected to, so a registration is read from it
 import asyncio
 import contextlib
 import json
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,13 @@ from tests.support.programs import Program, running
 
 _MODULES = Path("/usr/lib/baresip/modules")
 _RTP_PORTS = 40
+_VIDEO = """\
+video_source fakevideo,nil
+video_display fakevideo,nil
+video_size 320x240
+video_bitrate 250000
+video_fps 15
+"""
 _READY = 5.0
 WAIT = 10.0
 "Seconds that waits last unless told otherwise."
@@ -37,6 +45,16 @@ class Line:
     server: str
     "`host:port`"
     transport: str = "udp"
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """What baresip counts of a call's picture: frames, and RTP packets that were lost."""
+
+    sent: int
+    decoded: int
+    key_frames: int
+    lost: int
 
 
 class Baresip:
@@ -75,6 +93,22 @@ class Baresip:
     async def hang_up(self) -> None:
         """End the current call."""
         await self.command("hangup")
+
+    async def video(self) -> Video:
+        """How the picture of the current call fares."""
+        text = await self.command("video_debug")
+        found = [
+            re.search(pattern, text, re.S)
+            for pattern in (
+                r"source:[^\n]* frames=(\d+)",
+                r"vidisp:[^\n]* frames=(\d+)",
+                r"n_keyframes=(\d+)",
+                r"member [^\n]*: lost=(-?\d+)",
+            )
+        ]
+        if not all(found):
+            pytest.fail(f"baresip shows no picture:\n{text}")
+        return Video(*(int(match[1]) for match in found if match))
 
     async def event(self, kind: str, within: float = WAIT) -> dict[str, Any]:
         """Wait for the next event of that kind: CALL_INCOMING, CALL_ESTABLISHED, CALL_CLOSED…"""
@@ -129,6 +163,8 @@ def _configuration(
     folder: Path, sip: Endpoint, control: int, rtp: int, say: Path, modules: Sequence[str]
 ) -> str:
     further = "".join(f"module {name}.so\n" for name in modules)
+    if "fakevideo" in modules:
+        further += _VIDEO
     return f"""\
 poll_method epoll
 sip_listen {sip}
