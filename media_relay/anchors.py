@@ -56,6 +56,8 @@ class AnchorPort:
         component = self.component
         if data[0] >= FIRST_RTP_BYTE and size >= RTP_HEADER_BYTES and component == RTP:
             anchor.meter.take(data, now)
+        elif component == RTCP:
+            anchor.meter.take_rtcp(data, now)
         partner = anchor.partner
         if partner is None:
             anchor.drops[Drop.UNJOINED] += 1

@@ -27,7 +27,7 @@ from media_relay.control_turn import (
 )
 from media_relay.errors import ControlError
 
-VERSION = 4
+VERSION = 5
 MAX_MESSAGE_BYTES = 65536
 MAX_SOURCES = 64
 "IP addresses that may latch at one anchor."
@@ -237,6 +237,10 @@ class Counters(msgspec.Struct, frozen=True, array_like=True):
     "Of legs: the highest counter received."
     is_last: bool = False
     "The endpoint was freed; no more follows."
+    told_lost: int | None = None
+    "Packets that this side says it never got, by its RTCP."
+    round_trip: float | None = None
+    "Seconds from here to this side and back, by its RTCP."
 
 
 class Report(msgspec.Struct, frozen=True, array_like=True, tag=67):

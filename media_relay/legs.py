@@ -174,6 +174,8 @@ class LegRoute(Tally):
         self.bytes_in += size
         if plain[0] >= FIRST_RTP_BYTE and size >= RTP_HEADER_BYTES and component == RTP:
             self.meter.take(plain, now)
+        elif component == RTCP:
+            self.meter.take_rtcp(plain, now)
         if partner is None:
             self.drops[Drop.UNJOINED] += 1
             return None

@@ -27,6 +27,10 @@ class EndpointReport:
     "Seconds, RFC 3550; `None` while no clock rate was known."
     longest_gap: float = 0.0
     "Seconds between two RTP packets without the sender having meant it."
+    told_lost: int | None = None
+    "Packets that the other side of this endpoint says it never got; `None` without clear RTCP."
+    round_trip: float | None = None
+    "Seconds from here to that side and back, by its newest RTCP report."
     last_heard: Monotonic | None = None
     "When anything authentic arrived, keepalives included."
     latched: Endpoint | None = None
@@ -129,6 +133,12 @@ class Ledger:
             lost=before.lost + counters.lost,
             jitter=before.jitter if counters.jitter is None else counters.jitter,
             longest_gap=max(before.longest_gap, counters.longest_gap),
+            # The other side counts on whichever worker hears it.
+            told_lost=max(
+                (told for told in (before.told_lost, counters.told_lost) if told is not None),
+                default=None,
+            ),
+            round_trip=before.round_trip if counters.round_trip is None else counters.round_trip,
             last_heard=before.last_heard if heard is None else Monotonic(heard + clock_offset),
         )
 

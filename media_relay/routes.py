@@ -261,6 +261,8 @@ class RouteTable:
         self._part(other)
         one.partner = other
         other.partner = one
+        one.meter.other = other.meter
+        other.meter.other = one.meter
 
     def _echo(self, endpoint: AnchorRoute | LegRoute, mask: int) -> None:
         self._part(endpoint)
@@ -272,6 +274,7 @@ class RouteTable:
         partner, endpoint.partner = endpoint.partner, None
         if isinstance(partner, AnchorRoute | LegRoute):
             partner.partner = None
+            partner.meter.other = endpoint.meter.other = None
 
     def _schedule(self, leg: LegRoute, when: float) -> None:
         self._keepalive_serial += 1

@@ -7,6 +7,8 @@ Loss is counted as in RFC 3550 A.1 and A.3, jitter as in A.8.
 import struct
 from collections.abc import Mapping
 
+from media_relay.rtcp import Hearing
+
 STATIC_CLOCK_RATES: Mapping[int, int] = {
     **dict.fromkeys((0, 3, 4, 5, 7, 8, 9, 12, 13, 15, 18), 8000),
     6: 16000,
@@ -73,8 +75,10 @@ class Meter:
         "_stamp",
         "_stamp_heard",
         "clock_rates",
+        "hearing",
         "jitter",
         "longest_gap",
+        "other",
     )
 
     def __init__(self) -> None:
@@ -83,6 +87,10 @@ class Meter:
         "Interarrival jitter in seconds, `None` while no clock rate was known."
         self.longest_gap = 0.0
         "Seconds; a gap before a packet with marker bit is silence the sender meant, and no gap."
+        self.hearing = Hearing()
+        "What this side says of the stream it is sent."
+        self.other: Meter | None = None
+        "Of the endpoint at the far end of the join."
         self._ssrc = -1
         self._highest = 0
         self._expected = 0
@@ -103,6 +111,7 @@ class Meter:
         _, second, sequence, stamp, ssrc = _HEADER.unpack_from(data)
         payload_type = second & 127
         if 64 <= payload_type <= 95:
+            self.take_rtcp(data, now)
             return
         if ssrc != self._ssrc:
             self._begin(ssrc, sequence, stamp, now)
@@ -132,6 +141,14 @@ class Meter:
                 self.jitter = jitter + (abs(change) - jitter) * _JITTER_GAIN
             self._stamp = stamp
             self._stamp_heard = now
+
+    def take_rtcp(self, data: bytes, now: float) -> None:
+        """Read what this side says about the stream of the other."""
+        other = self.other
+        if other is None:
+            self.hearing.take(data, now, None, -1)
+        else:
+            self.hearing.take(data, now, other.hearing, other._ssrc)
 
     def _begin(self, ssrc: int, sequence: int, stamp: int, now: float) -> None:
         self._lost_before = self.lost

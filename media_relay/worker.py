@@ -382,6 +382,8 @@ def _counters(tally: Tally, *, is_last: bool = False) -> Counters:
         last_heard=tally.last_heard,
         peer=full_address(leg.proven_peer) if leg and leg.proven_peer else None,
         highest=leg.window.highest if leg else -1,
+        told_lost=tally.meter.hearing.lost,
+        round_trip=tally.meter.hearing.round_trip,
         is_last=is_last,
     )
 

@@ -23,7 +23,7 @@ DEFAULT_LIMIT = 100
 "Calls of one answer where nothing else was said."
 _AGE = re.compile(r"([0-9]{1,6})([mhd])")
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400}
-STREAM = ("packets", "lost", "jitter", "longest_gap", "mos")
+STREAM = ("packets", "lost", "jitter", "longest_gap", "mos", "told_lost", "round_trip")
 COLUMNS = (
     *("id", "call_id", "started", "answered", "ended", "duration", "direction", "from", "to"),
     *("account", "other_account", "status", "reason", "path", "peer", "codec"),
@@ -115,6 +115,8 @@ def _stream(quality: StreamQuality | None, codec: str | None) -> JsonObject | No
         "jitter": None if quality.jitter is None else round(quality.jitter, 5),
         "longest_gap": round(quality.longest_gap, 4),
         "mos": None if mos is None else round(mos, 2),
+        "told_lost": quality.told_lost,
+        "round_trip": None if quality.round_trip is None else round(quality.round_trip, 5),
     }
 
 

@@ -84,6 +84,8 @@ def _quality(report: EndpointReport | None) -> StreamQuality | None:
         lost=report.lost,
         jitter=report.jitter,
         longest_gap=report.longest_gap,
+        told_lost=report.told_lost,
+        round_trip=report.round_trip,
     )
 
 
@@ -96,6 +98,8 @@ def _fields(side: str, quality: StreamQuality | None) -> dict[str, float | None]
         f"{side}_lost": quality.lost,
         f"{side}_jitter": None if quality.jitter is None else round(quality.jitter, 4),
         f"{side}_longest_gap": round(quality.longest_gap, 4),
+        f"{side}_told_lost": quality.told_lost,
+        f"{side}_round_trip": None if quality.round_trip is None else round(quality.round_trip, 4),
     }
 
 

@@ -26,6 +26,10 @@ class StreamQuality:
     "Seconds, RFC 3550; `None` while no clock rate was known."
     longest_gap: float
     "Seconds between two RTP packets without the sender having meant it."
+    told_lost: int | None = None
+    "Packets of the other side that this one says it never got; `None` without RTCP in clear."
+    round_trip: float | None = None
+    "Seconds from this node to that side and back, by its RTCP."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -178,6 +178,10 @@ call_records = Table(
     Column("direction", String(8)),
     Column("path", String(8)),
     Column("codec", String(32)),
+    Column("caller_told_lost", Integer),
+    Column("caller_round_trip", Double),
+    Column("callee_told_lost", Integer),
+    Column("callee_round_trip", Double),
     Index("ix_call_records_started_at", "started_at"),
 )
 """One row a finished call; how each side's main stream arrived, null where it had none.

@@ -39,7 +39,9 @@ CALL = CallRecord(
     ended_at=UnixTime(NOW + 62.5),
     status=200,
     reason="hung up",
-    from_caller=StreamQuality(packets=2950, lost=50, jitter=0.0123, longest_gap=0.08),
+    from_caller=StreamQuality(
+        packets=2950, lost=50, jitter=0.0123, longest_gap=0.08, told_lost=7, round_trip=0.0421234
+    ),
     from_callee=StreamQuality(packets=3000, lost=0, jitter=None, longest_gap=0.02),
     other_account="bob",
     direction="local",
@@ -125,6 +127,8 @@ def test_json_has_everything(capsys: Capture, state: str) -> None:
             "jitter": 0.0123,
             "longest_gap": 0.08,
             "mos": 4.27,
+            "told_lost": 7,
+            "round_trip": 0.04212,
         },
         "from_callee": {
             "packets": 3000,
@@ -132,6 +136,8 @@ def test_json_has_everything(capsys: Capture, state: str) -> None:
             "jitter": None,
             "longest_gap": 0.02,
             "mos": 4.41,
+            "told_lost": None,
+            "round_trip": None,
         },
     }
     assert (missed["status"], missed["answered"], missed["from_caller"]) == (486, None, None)
