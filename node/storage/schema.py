@@ -20,7 +20,7 @@ from sqlalchemy import (
     Table,
 )
 
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0008"
 "The newest Alembic revision; `alembic_version` holds the one a database is at."
 
 metadata = MetaData(
