@@ -143,7 +143,8 @@ class Edge:
         hub.limits = OutboundLimits(limits.calls_per_hour, limits.targets_per_hour)
         self.guard = hub.guard = Guard(
             parts.bans,
-            devices=parts.registrar.devices,
+            sends_from=parts.registrar.senders.has,
+            is_home=parts.registrar.senders.is_home,
             clock=parts.clock,
             allowed=limits.networks,
         )

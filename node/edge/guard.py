@@ -44,8 +44,6 @@ MAX_SOURCES = 10_000
 "Sources whose points are remembered; beyond, the one that did nothing for longest is forgotten."
 CHALLENGES_BURST, CHALLENGES_PER_SECOND = 500.0, 10.0
 "Challenges that an address may leave without a right answer before each further one costs points."
-KNOWN_FOR = 300.0
-"Seconds for which the registered devices are not gathered again; who proves itself is added."
 SCANNERS = (
     "friendly-scanner",
     "friendly-request",
@@ -123,13 +121,15 @@ class Guard:
         self,
         bans: BanBook,
         *,
-        devices: Callable[[], Iterable[Endpoint]],
+        sends_from: Callable[[Endpoint], bool],
+        is_home: Callable[[str], bool],
         clock: Clock,
         allowed: Sequence[Network] = (),
     ) -> None:
-        """`devices` tells where registered devices send from."""
+        """`sends_from` and `is_home` tell where registered devices are (`node.sip.registrar`)."""
         self._bans = bans
-        self._devices = devices
+        self._sends_from = sends_from
+        self._is_home = is_home
         self._clock = clock
         self._allowed = tuple(allowed)
         self._hosts = _Ledger(BAN_AT / WINDOW)
@@ -137,10 +137,6 @@ class Guard:
         self._challenges = _Ledger(CHALLENGES_PER_SECOND)
         self._slowed: dict[tuple[str, int], tuple[Monotonic, Monotonic]] = {}
         "When the next message of a source is heard, and when it is slowed no more."
-        self._known: set[Endpoint] = set()
-        self._shared: set[str] = set()
-        self._known_at: Monotonic | None = None
-        "When the registered devices were gathered; `None` while nobody did anything."
         self._log = structlog.get_logger("guard")
         self._exempt = lru_cache(maxsize=4096)(self._is_exempt)
         self.refused = 0
@@ -200,9 +196,6 @@ class Guard:
         entry = self._challenges.sources.get(flow.remote.host)
         if entry is not None:
             entry.sum -= 1.0
-        if self._known_at is not None:
-            self._known.add(flow.remote)
-            self._shared.add(source_of(flow.remote.host))
 
     def failed(self, flow: Flow, login: str, *, is_known: bool) -> None:
         """A password was wrong, or that of a user who does not exist."""
@@ -221,7 +214,7 @@ class Guard:
         of_port = self._ports.add((source, port), misdeed.points, now)
         is_registered = self._registered(flow)
         is_private = is_allowed(host, PRIVATE)
-        if is_private or is_registered or source in self._shared:
+        if is_private or is_registered or self._is_home(host):
             if of_port >= (SHARED_BAN_AT if is_registered else BAN_AT):
                 self._ban(source, port, misdeed)
             elif of_host >= SHARED_BAN_AT and not is_private:
@@ -240,8 +233,6 @@ class Guard:
         now = self._clock.monotonic()
         for ban in self._bans.sweep(self._clock.unix()):
             self._log.info("ban_over", address=ban.address, port=ban.port or None)
-        if not self.is_alert and self._known_at is not None and now - self._known_at > KNOWN_FOR:
-            self._known, self._shared, self._known_at = set(), set(), None
         for key in [key for key, (_, until) in self._slowed.items() if until <= now]:
             del self._slowed[key]
         self._look_alert()
@@ -268,16 +259,7 @@ class Guard:
 
     def _registered(self, flow: Flow) -> bool:
         """Whether a device that proved a password sends from there."""
-        self._gather()
-        return flow.remote in self._known
-
-    def _gather(self) -> None:
-        """Find out where registered devices are, if that is not known."""
-        now = self._clock.monotonic()
-        if self._known_at is None or now - self._known_at > KNOWN_FOR:
-            self._known = set(self._devices())
-            self._shared = {source_of(device.host) for device in self._known}
-            self._known_at = now
+        return self._sends_from(flow.remote)
 
     def _slow(self, source: str, port: int, now: Monotonic) -> None:
         if (source, port) not in self._slowed:

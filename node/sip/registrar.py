@@ -12,13 +12,12 @@ connected until the phone registers again over a new stream.
 import hashlib
 import heapq
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Final
 
-from federation.model.address import Endpoint
 from federation.model.clocks import UnixTime
 from node.sip.binding import Binding, BindingChange, BindingRemoved, BindingStored
 from node.sip.errors import SipParseError
@@ -32,6 +31,7 @@ from node.sip.outbound import (
     lacks_first_hop,
     wants_outbound,
 )
+from node.sip.senders import Senders
 from node.sip.text import quote
 from node.sip.uri import Uri
 
@@ -97,6 +97,7 @@ class Registrar:
         self._accounts: dict[str, dict[str, Binding]] = {}
         self._flows: dict[Flow, set[tuple[str, str]]] = {}
         "Bindings by the stream that leads to them."
+        self.senders = Senders()
         self._expiries: list[tuple[UnixTime, str, str]] = []
         "A heap; entries whose binding has another expiry now are passed over."
         self._count = 0
@@ -123,12 +124,6 @@ class Registrar:
     def accounts(self) -> Mapping[str, Mapping[str, Binding]]:
         """Every account with bindings, and these by key; a view, not to be kept."""
         return self._accounts
-
-    def devices(self) -> Iterator[Endpoint]:
-        """Where registered devices were seen to send from."""
-        for bindings in self._accounts.values():
-            for binding in bindings.values():
-                yield binding.flow.remote
 
     def remove(self, aor: str) -> tuple[BindingChange, ...]:
         """Drop all bindings of an account that is no more."""
@@ -345,8 +340,10 @@ class Registrar:
         account[binding.key] = binding
         if before is None:
             self._count += 1
+            self.senders.add(binding.flow.remote)
         elif before.flow != binding.flow:
             self._unlink(before)
+            self.senders.add(binding.flow.remote)
         if binding.flow.reliable and binding.is_connected:
             self._flows.setdefault(binding.flow, set()).add((binding.aor, binding.key))
         if before is None or before.expires_at != binding.expires_at:
@@ -369,6 +366,7 @@ class Registrar:
         return BindingRemoved(binding)
 
     def _unlink(self, binding: Binding) -> None:
+        self.senders.remove(binding.flow.remote)
         linked = self._flows.get(binding.flow)
         if linked is not None:
             linked.discard((binding.aor, binding.key))

@@ -60,7 +60,8 @@ class Gate:
         self.devices = [device.remote for device in devices]
         self.guard = Guard(
             self.bans,
-            devices=lambda: self.devices,
+            sends_from=lambda remote: remote in self.devices,
+            is_home=lambda host: host in {device.host for device in self.devices},
             clock=self.clock,
             allowed=[ip_network(text) for text in allowed],
         )
@@ -142,15 +143,6 @@ def test_an_office_full_of_guessers_is_banned_but_for_its_registered_phones() ->
         gate.offend(flow(OFFICE, port), 1)
     assert (OFFICE, 0) in gate.banned
     assert [gate.refuses(each) for each in (good, new)] == [False, True]
-
-
-def test_who_proves_a_password_after_the_look_counts_as_registered() -> None:
-    gate, good, bad = Gate(), flow(OFFICE, 1001), flow(OFFICE, 1002)
-    gate.offend(bad, 1)  # the devices are gathered: there are none
-    gate.guard.proved(good)
-    gate.offend(bad, BAN_AT)
-    assert gate.banned == [(OFFICE, 1002)]
-    assert not gate.refuses(good)
 
 
 def test_a_registered_phone_with_a_second_wrong_account_is_given_much_more() -> None:
