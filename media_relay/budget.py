@@ -19,7 +19,9 @@ REPORT_SECONDS = 0.05
 DEMAND_SECONDS = 1.0
 "Time over which it is averaged how much each worker could use."
 FIRST_BYTE = 1
-"What a worker begins with and keeps at rest: enough to let one datagram through, on account."
+"What a worker begins with: enough to let one datagram through, on account."
+MOST_KEPT = 3000
+"Bytes that a worker keeps at rest at most: a few datagrams."
 LEAST_SHARE = 0.25
 "Of an equal share: what a worker may be lent that could use next to nothing."
 
@@ -77,6 +79,12 @@ class GuestBudget:
         lost = max(0, self._credit.pop(worker, 0))
         self.allowance = max(0, self.allowance - lost)
         self.passed += lost
+
+    @property
+    def kept(self) -> int:
+        """What each worker may keep while its guests are silent, so that they can begin again."""
+        part = self.rate * SLICE_SECONDS * LEAST_SHARE / max(1, len(self._demand))
+        return max(FIRST_BYTE, min(int(part), MOST_KEPT))
 
     @property
     def is_spent(self) -> bool:

@@ -97,6 +97,8 @@ class LendGuests(msgspec.Struct, frozen=True, array_like=True, tag=22):
     """So many bytes more may be passed for guests (`budget.py`)."""
 
     credit: Count
+    kept: Count
+    "Of its credit, what a worker keeps while its guests are silent."
 
 
 class EndGuests(msgspec.Struct, frozen=True, array_like=True, tag=23):

@@ -156,7 +156,7 @@ class TurnDesk:
             worker.index, traffic.passed, traffic.dropped, traffic.returned, now=now
         )
         if part:
-            worker.post(LendGuests(part))
+            worker.post(LendGuests(part, self._guests.budget.kept))
 
     # Looking
 
@@ -241,6 +241,8 @@ class TurnDesk:
             worker.post(RelayRefused(wanted.relay, opened))
             return
         held, sock, token = opened
+        if is_guest(wanted.login):
+            self._guests_reported(worker, GuestTraffic(0, 0, 0))
         self._held[worker.index, wanted.relay] = held
         worker.post(RelayOpened(wanted.relay, token), [sock])
         sock.close()

@@ -18,8 +18,8 @@ class OverBudget(OSError):
 class Meter:
     """One worker's credit, and what was passed and dropped since the last report. Bytes.
 
-    At rest it keeps one byte of credit: that lets one datagram through, on account, and `on_wake`
-    is called, upon which a report should bring more before the next.
+    At rest it keeps a little credit. With the first datagram afterwards `on_wake` is called, upon
+    which a report should bring more.
     """
 
     def __init__(self, on_wake: Callable[[], None] = lambda: None) -> None:
@@ -28,14 +28,16 @@ class Meter:
         self.dropped = 0
         self._on_wake = on_wake
         self._idle = IDLE_REPORTS
+        self._kept = FIRST_BYTE
 
     def paid(self, login: str, outlet: Outlet) -> Outlet:
         """What sends datagrams for a login: the outlet itself, or for guests one that counts."""
         return self._metered(outlet) if is_guest(login) else outlet
 
-    def lend(self, credit: int) -> None:
-        """More may pass."""
+    def lend(self, credit: int, kept: int = FIRST_BYTE) -> None:
+        """More may pass; so much need not be given back."""
         self.credit += credit
+        self._kept = kept
 
     def take(self) -> tuple[int, int, int] | None:
         """Passed, dropped and given back since the last time; `None` if there is nothing to tell.
@@ -48,9 +50,9 @@ class Meter:
             self._idle = 0
             return counts
         self._idle += 1
-        if self._idle < IDLE_REPORTS or self.credit <= FIRST_BYTE:
+        if self._idle < IDLE_REPORTS or self.credit <= self._kept:
             return None
-        returned, self.credit = self.credit - FIRST_BYTE, FIRST_BYTE
+        returned, self.credit = self.credit - self._kept, self._kept
         return 0, 0, returned
 
     def untold(self, counts: tuple[int, int, int]) -> None:

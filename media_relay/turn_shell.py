@@ -210,7 +210,7 @@ class TurnShell:
 
     def lend_guests(self, order: LendGuests) -> None:
         """Guests may have so much more relayed."""
-        self._meter.lend(order.credit)
+        self._meter.lend(order.credit, order.kept)
 
     def end_guests(self, order: EndGuests, now: float) -> None:
         """Guests have to go, or may stay after all."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import ifaddr
 
 from federation.model.address import Endpoint, IPAddress, Scope, parse_ip, scope_of
-from node.config import split_target
+from node.config import Config, split_target
 
 RESOLVE_TIMEOUT = 5.0
 "Seconds after which a name's addresses are no longer waited for."
@@ -46,6 +46,12 @@ def own_addresses(listen: str | None) -> tuple[str, ...]:
     preferred = _default_source()
     usable.sort(key=lambda ip: (_RANK[scope_of(ip)], ip.version, str(ip) != preferred, ip))
     return tuple(str(ip) for ip in usable)
+
+
+def mesh_endpoints(config: Config, addresses: Sequence[str]) -> tuple[Endpoint, ...]:
+    """Where other nodes reach this one: from outside a static NAT first, then as it stands here."""
+    hosts = dict.fromkeys((*config.relay.external_address, *addresses))
+    return tuple(Endpoint.from_ip(parse_ip(host), config.mesh_port) for host in hosts)
 
 
 async def resolve_targets(targets: Sequence[str]) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:

@@ -22,7 +22,7 @@ from federation.peers import Links
 from node.accounts.book import AccountBook
 from node.accounts.keeper import AccountKeeper
 from node.accounts.login import Reserved
-from node.addresses import listen_hosts, own_addresses, resolve_targets
+from node.addresses import listen_hosts, mesh_endpoints, own_addresses, resolve_targets
 from node.authenticator import authenticator
 from node.certificates import Certificates, names_in_certificate
 from node.config import Config
@@ -382,7 +382,7 @@ class Node(Desks):
     async def _company(self) -> AsyncIterator[None]:
         """Looks for other nodes while the node runs; none of it holds the start up."""
         neighbours = Neighbours(
-            [endpoint.host for endpoint in self.own_endpoints],
+            own_addresses(self._config.listen),
             look=lambda: own_addresses(self._config.listen),
             on_moved=self._on_moved,
             announcer=self._announcer,
@@ -427,7 +427,7 @@ class Node(Desks):
     # What the parts ask and tell
 
     def _mesh_endpoints(self, addresses: Sequence[str]) -> tuple[Endpoint, ...]:
-        return tuple(Endpoint(address, self._config.mesh_port) for address in addresses)
+        return mesh_endpoints(self._config, addresses)
 
     async def _addresses_of(self, node: NodeId) -> Sequence[Endpoint]:
         found = await self.directory.find(Kind.ADDRESS, node, "")

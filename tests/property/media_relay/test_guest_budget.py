@@ -19,7 +19,7 @@ def exchange(budget: GuestBudget, worker: int, meter: Meter, now: float) -> None
     if counts is not None:
         budget.report(worker, *counts, now=Monotonic(now))
         if not counts[2]:
-            meter.lend(budget.lend(worker, now=Monotonic(now)))
+            meter.lend(budget.lend(worker, now=Monotonic(now)), budget.kept)
 
 
 class Budget(RuleBasedStateMachine):

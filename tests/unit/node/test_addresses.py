@@ -7,7 +7,11 @@ import pytest
 
 from federation.model.address import Endpoint
 from node import addresses
-from node.addresses import listen_hosts, own_addresses, resolve_targets
+from node.addresses import listen_hosts, mesh_endpoints, own_addresses, resolve_targets
+from node.config import Config
+from node.relay_config import RelayConfig
+from node.relaying.room import served_outside
+from node.sheet import ServedAt
 
 
 def with_adapters(monkeypatch: pytest.MonkeyPatch, *held: str | tuple[str, int, int]) -> None:
@@ -67,3 +71,24 @@ async def test_targets_are_looked_up_together() -> None:
     assert found == (Endpoint("127.0.0.1", 7), Endpoint("::1", 7060))
     assert len(complaints) == 1
     assert complaints[0].startswith("no.invalid:1 cannot be found: ")
+
+
+def test_outside_a_static_nat_a_node_is_reached_by_its_external_address() -> None:
+    """That is told first; and who is lent a relay is sent there, too."""
+    config = Config(relay=RelayConfig(external_address=("198.51.100.7",)), port_offset=100)
+    assert mesh_endpoints(config, ("10.0.0.5", "127.0.0.1")) == (
+        Endpoint("198.51.100.7", 7160),
+        Endpoint("10.0.0.5", 7160),
+        Endpoint("127.0.0.1", 7160),
+    )
+    assert mesh_endpoints(Config(), ("10.0.0.5",)) == (Endpoint("10.0.0.5", 7060),)
+    inside = ServedAt(
+        key_name="k.ringmesh.alt",
+        addresses=("10.0.0.5",),
+        sip_port=5060,
+        domains=("example.org",),
+        proven=1,
+    )
+    outside = served_outside(config, inside)
+    assert outside.turn("")["uris"][0] == "turn:198.51.100.7:3478?transport=udp"
+    assert served_outside(Config(), inside).turn("")["uris"][0].startswith("turn:10.0.0.5:")
