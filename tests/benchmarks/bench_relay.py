@@ -9,9 +9,11 @@ import argparse
 import asyncio
 import contextlib
 import os
+import shutil
 import socket
 import struct
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from media_relay.config import RelayConfig
 from media_relay.pool import RelayPool
 from media_relay.reports import RelayEvent
 from media_relay.sealed import HEADER, RTP, SEALED_TYPE
+from tests.benchmarks.rtpengine import rtpengine
 
 HOST = "127.0.0.1"
 PACKETS_PER_SECOND = 50
@@ -34,6 +37,7 @@ PAYLOAD = bytes(160)
 SETTLE_SECONDS = 0.5
 IDLE_GOAL_MIB = 25
 ANCHOR_GOAL_US = 13.0
+RTPENGINE_GOAL_FACTOR = 1.2
 SEALED_GOAL_FACTOR = 1.5
 TICK = 0.001
 RTP_HEADER = struct.Struct("!BBHII")
@@ -137,19 +141,13 @@ async def measure(
     sock = phone_socket()
     targets = build(pool, calls, Endpoint(*sock.getsockname()))
     await asyncio.sleep(SETTLE_SECONDS)
-    ours, theirs = get_context("fork").Pipe()
-    player = get_context("fork").Process(target=play, args=(sock, targets, seconds, theirs))
     pid = pool.usage().workers[0].pid
     assert pid is not None
     before_cpu = cpu_seconds(pid)
-    player.start()
-    while player.is_alive():
-        await asyncio.sleep(0.1)
+    sent, received = await played(sock, targets, seconds)
     after_cpu = cpu_seconds(pid)
     await asyncio.sleep(1.3)
-    sent, received = ours.recv()
     packets = pool.usage().workers[0].packets
-    player.join()
     sock.close()
     await pool.close()
     print(f"  ({name}: {sent} sent, {packets} relayed, {received} came back)")
@@ -189,6 +187,36 @@ def sealed(pool: RelayPool, calls: int, player: Endpoint) -> list[Target]:
     return targets
 
 
+async def beside_rtpengine(calls: int, seconds: float) -> Result:
+    """The same load through rtpengine in user space."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with rtpengine(Path(folder)) as engine:
+            sock = phone_socket()
+            phone = Endpoint(*sock.getsockname())
+            ports = [port for number in range(calls) for port in engine.call(number, phone)]
+            targets = [Target(port) for port in ports]
+            pid = engine.program.process.pid
+            await played(sock, targets, 1.0)  # it learns where packets come from
+            before = cpu_seconds(pid)
+            sent, received = await played(sock, targets, seconds)
+            spent = cpu_seconds(pid) - before
+            sock.close()
+    print(f"  (rtpengine: {sent} sent, {received} came back)")
+    return Result("rtpengine", calls, received, spent)
+
+
+async def played(sock: socket.socket, targets: list[Target], seconds: float) -> tuple[int, int]:
+    """Let a player send; packets sent and received."""
+    ours, theirs = get_context("fork").Pipe()
+    player = get_context("fork").Process(target=play, args=(sock, targets, seconds, theirs))
+    player.start()
+    while player.is_alive():
+        await asyncio.sleep(0.1)
+    sent, received = ours.recv()
+    player.join()
+    return sent, received
+
+
 async def idle_memory() -> int:
     config = RelayConfig(workers=1, leg_hosts=(HOST,))
     pool = RelayPool(config, clock=SystemClock(), entropy=SystemEntropy(), on_event=print)
@@ -213,6 +241,12 @@ async def main() -> int:
     if options.only in (None, "anchored"):
         result = await measure("anchored", options.calls, options.seconds, anchored)
         result.show(f"goal <= {ANCHOR_GOAL_US}")
+        if shutil.which("rtpengine"):
+            control = await beside_rtpengine(options.calls, options.seconds)
+            ratio = result.us_per_packet / control.us_per_packet
+            control.show(f"ours is {ratio:.2f} x that; goal <= {RTPENGINE_GOAL_FACTOR}")
+        else:
+            print("relay beside rtpengine: skipped: apt-get install rtpengine-daemon")
     if options.only in (None, "sealed"):
         beside = await measure("anchored", half, options.seconds, anchored)
         beside.show("to compare with")

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import media_relay
+from federation.model.address import Endpoint
 from media_relay.counters import Drop
 from media_relay.errors import NoCapacity
 from media_relay.pool import RelayPool
@@ -17,6 +19,7 @@ from media_relay.reports import RelayEvent, WorkerLost, WorkerRestarted
 from tests.support.relay_table import rtp
 from tests.support.relay_wire import (
     HEARD_WITHIN,
+    WirePhone,
     a_pool,
     connect_legs,
     facing,
@@ -192,6 +195,79 @@ async def test_many_calls_outlive_their_worker() -> None:
             kill(worker_pid(pool))
             for one, other in (calls[0], calls[150], calls[-1]):
                 await hear_each_other(alice, one, bob, other, rtp())
+
+
+CALLS = 200
+GAP = 1.0
+"Seconds; what a call may be silent for. About 0.2 on an idle machine."
+
+
+@pytest.mark.slow
+async def test_200_calls_are_heard_again_within_a_second_and_the_others_never_notice() -> None:
+    """Half between anchors, half over sealed legs to another pool; one of two workers is killed."""
+    async with a_pool(workers=2) as here, a_pool() as there:
+        with phones(2 * CALLS) as lines:
+            ways, worker_of = [], []
+            for number in range(CALLS):
+                one, other = lines[2 * number : 2 * number + 2]
+                session = here.session(str(number))
+                near = facing(session, one)
+                if number % 4 < 2:
+                    far = facing(session, other)
+                    session.join(near, far)
+                else:
+                    beyond = there.session(str(number))
+                    far = facing(beyond, other)
+                    legs = connect_legs(session, beyond)
+                    session.join(near, legs[0])
+                    beyond.join(far, legs[1])
+                ways += [(one, near.rtp), (other, far.rtp)]
+                counts = [worker.sessions for worker in here.usage().workers]
+                worker_of.append(1 if counts[1] > worker_of.count(1) else 0)
+            assert [worker_of.count(index) for index in (0, 1)] == [CALLS // 2] * 2, "shared"
+            gaps = await gaps_around(ways, lambda: kill(worker_pid(here, 0)))
+            hurt = max(gaps[n] for n in range(2 * CALLS) if worker_of[n // 2] == 0)
+            spared = max(gaps[n] for n in range(2 * CALLS) if worker_of[n // 2] == 1)
+            print(f"silent for {hurt:.2f} s at most; calls of the other worker {spared:.2f} s")
+            assert hurt <= GAP
+            assert spared <= hurt + 3 * TURN
+            for number in range(CALLS):
+                assert await is_alive(ways[2 * number], ways[2 * number + 1])
+
+
+TURN = 0.1
+"Seconds between two packets of a line."
+
+
+async def gaps_around(
+    ways: list[tuple[WirePhone, Endpoint]], strike: Callable[[], None]
+) -> list[float]:
+    """The longest silence of each line while all talk for 4 s and `strike` falls after 1."""
+    begun = time.monotonic()
+    heard, gaps = [begun] * len(ways), [0.0] * len(ways)
+    for turn in range(40):
+        for phone, anchor in ways:
+            phone.send(rtp(turn), anchor)
+        if turn == 10:
+            strike()
+        while (now := time.monotonic()) < begun + (turn + 1) * TURN:
+            for number, (phone, _) in enumerate(ways):
+                if phone.heard():
+                    gaps[number] = max(gaps[number], now - heard[number])
+                    heard[number] = now
+            await asyncio.sleep(0.01)
+    end = time.monotonic()
+    return [max(gap, end - last) for gap, last in zip(gaps, heard, strict=True)]
+
+
+async def is_alive(one: tuple[WirePhone, Endpoint], other: tuple[WirePhone, Endpoint]) -> bool:
+    """Whether both ends of a call hear a packet sent now."""
+    for (speaker, anchor), (listener, _) in ((one, other), (other, one)):
+        listener.heard()
+        speaker.send(rtp(99), anchor)
+        if await listener.hear() != rtp(99):
+            return False
+    return True
 
 
 async def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
