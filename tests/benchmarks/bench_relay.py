@@ -130,24 +130,28 @@ def phone_socket() -> socket.socket:
 
 
 async def measure(
-    name: str, calls: int, seconds: float, build: Callable[[RelayPool, int, Endpoint], list[Target]]
+    name: str,
+    calls: int,
+    seconds: float,
+    build: Callable[[RelayPool, int, Endpoint], list[Target]],
+    *,
+    workers: int = 1,
 ) -> Result:
     def unexpected(event: RelayEvent) -> None:
         raise RuntimeError(f"{name}: {event}")
 
-    config = RelayConfig(workers=1, leg_hosts=(HOST,))
+    config = RelayConfig(workers=workers, leg_hosts=(HOST,))
     pool = RelayPool(config, clock=SystemClock(), entropy=SystemEntropy(), on_event=unexpected)
     await pool.start()
     sock = phone_socket()
     targets = build(pool, calls, Endpoint(*sock.getsockname()))
     await asyncio.sleep(SETTLE_SECONDS)
-    pid = pool.usage().workers[0].pid
-    assert pid is not None
-    before_cpu = cpu_seconds(pid)
+    pids = [worker.pid for worker in pool.usage().workers if worker.pid is not None]
+    before_cpu = sum(map(cpu_seconds, pids))
     sent, received = await played(sock, targets, seconds)
-    after_cpu = cpu_seconds(pid)
+    after_cpu = sum(map(cpu_seconds, pids))
     await asyncio.sleep(1.3)
-    packets = pool.usage().workers[0].packets
+    packets = sum(worker.packets for worker in pool.usage().workers)
     sock.close()
     await pool.close()
     print(f"  ({name}: {sent} sent, {packets} relayed, {received} came back)")
@@ -184,6 +188,30 @@ def sealed(pool: RelayPool, calls: int, player: Endpoint) -> list[Target]:
         )
         session.join(anchor, leg)
         targets += [Target(anchor.rtp), Target(session.leg_port(HOST), leg)]
+    return targets
+
+
+def through_both(pool: RelayPool, calls: int, phone: Endpoint) -> list[Target]:
+    """Two workers, each with one phone of every call, seal to each other."""
+    targets = []
+    for number in range(calls):
+        near, far = pool.session(f"call {number}"), pool.session(f"call {number}")
+        ends = [(session, session.anchor(HOST), session.leg_block(1)) for session in (near, far)]
+        for (session, anchor, leg), (other, _, peer), keys in (
+            (*ends, (bytes(16), PLAYER_KEY)),
+            (*ends[::-1], (PLAYER_KEY, bytes(16))),
+        ):
+            anchor.expect(rtp=phone, rtcp=None, sources=frozenset())
+            session.install_leg(
+                leg,
+                peer_leg=peer,
+                peer=other.leg_port(HOST),
+                send_key=keys[0],
+                receive_key=keys[1],
+                told=False,
+            )
+            session.join(anchor, leg)
+            targets.append(Target(anchor.rtp))
     return targets
 
 
@@ -251,7 +279,10 @@ async def main() -> int:
         beside = await measure("anchored", half, options.seconds, anchored)
         beside.show("to compare with")
         result = await measure("sealed", half, options.seconds, sealed)
-        result.show(f"goal <= {SEALED_GOAL_FACTOR * beside.us_per_packet:.1f}")
+        goal = f"goal <= {SEALED_GOAL_FACTOR * beside.us_per_packet:.1f}"
+        result.show(goal)
+        both = await measure("twice sealed", half, options.seconds, through_both, workers=2)
+        both.show(f"in each of two workers that seal to each other; {goal}")
     return 0
 
 
