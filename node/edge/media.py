@@ -216,6 +216,8 @@ class CallMedia:
             for index, line in enumerate(sdp.media):
                 if is_carried(line):
                     end.give(shared.get(index, index), line)
+                    if role is Role.ANSWER and index not in shared and not line.has_rtcp_mux:
+                        end.part_rtcp(index)
             return Carried(sdp.encode())
         given: list[Leg | None] = []
         for index, line in enumerate(sdp.media):

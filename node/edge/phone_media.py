@@ -6,7 +6,7 @@ behind a NAT describes addresses that nobody can reach.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from federation.model.address import Endpoint
 from media_relay.session import Anchor, RelaySession
@@ -30,6 +30,8 @@ class _Wanted:
     mux: bool
     udptl: bool
     ufrag: str | None
+    own_rtcp: Endpoint | None = None
+    "Where the phone wants RTCP if it does not share the way of RTP."
     rates: Mapping[int, int] = field(default_factory=dict)
     "Hertz by payload type."
 
@@ -96,6 +98,7 @@ class PhoneEnd:
             line.has_rtcp_mux,
             line.is_udptl,
             line.ice_ufrag,
+            self._if_its_own(line.rtcp_endpoint) if self._is_plain else line.rtcp_endpoint,
             clock_rates(line),
         )
         before = state.wanted
@@ -151,6 +154,13 @@ class PhoneEnd:
             line.append("candidate", _candidate(anchor.rtp, _RTP))
             if not line.has_rtcp_mux:
                 line.append("candidate", _candidate(anchor.rtcp, _RTCP))
+
+    def part_rtcp(self, index: int) -> None:
+        """The phone's offer to send RTCP with RTP was declined (RFC 5761 5.1.1)."""
+        state = self._lines.get(index)
+        if state is not None and state.wanted is not None and state.wanted.mux:
+            wanted = replace(state.wanted, rtcp=state.wanted.own_rtcp, mux=False)
+            state.expect(wanted, relatch=False)
 
     def close(self) -> None:
         """Free the anchors."""

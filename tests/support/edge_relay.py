@@ -218,6 +218,15 @@ class MediaMap:
                     return self._beyond(session, session.partners.get(("anchor", anchor.id)))
         return None
 
+    def facing(self, port: Endpoint) -> Expected:
+        """What the anchor with this RTP port knows of its phone."""
+        return next(
+            session.expected[anchor.id]
+            for session in self._open()
+            for anchor in session.anchors.values()
+            if anchor.rtp == port
+        )
+
     def _beyond(self, session: RecordingSession, end: tuple[str, int] | None) -> Endpoint | None:
         if end is None:
             return None
