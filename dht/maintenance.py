@@ -32,6 +32,8 @@ CHECK_SOONER_S = 2.0
 "The same while somebody who is known is silent: more may be gone."
 SUSPECT_EVERY_S = 5.0
 "A contact that did not answer is asked again after this."
+SETTLE_AFTER_S = (2.0, 5.0, 15.0, 60.0)
+"After the first contact, own place is looked up again: others may have joined in the same moment."
 REFRESH_EVERY_S = 3_600.0
 "Own place looked up again, and one bucket that was not looked up for an hour."
 LOST_EVERY_S = 60.0
@@ -78,6 +80,7 @@ class Maintenance:
         self._asked: dict[bytes, Monotonic] = {}
         self._due: dict[str, Monotonic] = {}
         self._clock_was = ClockVerdict.UNKNOWN
+        self._settling: deque[Monotonic] | None = None
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -95,6 +98,7 @@ class Maintenance:
             self._check_contacts()
             self._seek_confirmation()
             self._try_lost()
+            self._settle()
             if self._is_due("expire", EXPIRE_EVERY_S):
                 self._store.expire(now=self._clock.unix())
                 self._publisher.forget_expired(now=self._clock.unix())
@@ -110,6 +114,20 @@ class Maintenance:
     def save(self) -> None:
         """Write the peer cache, if it changed."""
         self._memory.save(self._table, newest_issued=self._issuer.newest, lost=self._lost)
+
+    def _settle(self) -> None:
+        """Look our own place up a few times more after the first contact was made."""
+        now = self._clock.monotonic()
+        if self._settling is None:
+            if not self._table:
+                return
+            self._settling = deque(Monotonic(now + after) for after in SETTLE_AFTER_S)
+        if self._settling and now >= self._settling[0]:
+            self._settling.popleft()
+            self._tasks.spawn(self._look_around())
+
+    async def _look_around(self) -> None:
+        await self._finder.nearest(self._overlay.own_id)
 
     def _is_due(self, chore: str, every: float) -> bool:
         """Whether a chore's time has come; if so, its next time is set, with jitter."""

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from dht.finder import Found, Inconclusive, NotFound
 from dht.publisher import Publication
 from dht.record import Accepts, Kind
@@ -410,6 +412,23 @@ def test_a_holder_of_an_older_record_is_given_the_newer_one() -> None:
         await asyncio.sleep(1)
         held = two.directory._store.at_key(old.records[0].key, now=two.clock.unix())
         assert held == new.records
+        await network.close()
+
+    run_virtually(run())
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_nodes_that_join_in_the_same_moment_meet(seed: int) -> None:
+    """Neither can be told of the other yet; each looks round again a little later."""
+
+    async def run() -> None:
+        network = MemoryNetwork(seed=seed)
+        first, *others = [await network.node(number) for number in range(1, 5)]
+        await asyncio.gather(*(node.directory.join([first.endpoint]) for node in others))
+        await asyncio.sleep(10)
+        for node in (first, *others):
+            known = {contact.endpoint for contact in node.directory.contacts()}
+            assert len(known) == 3
         await network.close()
 
     run_virtually(run())
