@@ -32,7 +32,7 @@ CHECK_SOONER_S = 2.0
 "The same while somebody who is known is silent: more may be gone."
 SUSPECT_EVERY_S = 5.0
 "A contact that did not answer is asked again after this."
-SETTLE_AFTER_S = (2.0, 5.0, 15.0, 60.0)
+SETTLE_AFTER_S = (2.0, 5.0, 15.0)
 "After the first contact, own place is looked up again: others may have joined in the same moment."
 REFRESH_EVERY_S = 3_600.0
 "Own place looked up again, and one bucket that was not looked up for an hour."
