@@ -137,6 +137,8 @@ both regions, publishing, by the code of `dht/`. At 10,000 nodes the tables of t
 are generated (buckets filled at random from the whole network, or poisoned, or out of date),
 those who publish and look up are whole directories with generated tables. The whole layer has
 nothing generated: directories join, ping, refresh, publish and look up.
+Lookups are sealed, as they are by default: a stranger is asked twice, for its key and then for the
+record.
 **What is not**: signatures, puzzles and Argon2id are counted stand-ins
 (`tests/simulation/standins.py`); their CPU is reported from a table of measured costs. Sybils get
 the ids they want without paying.
