@@ -74,11 +74,10 @@ class RateLimit:
         return left_out
 
 
-def configure(config: LogConfig, stream: TextIO | None = None, *, for_good: bool = False) -> None:
+def configure(config: LogConfig, stream: TextIO | None = None) -> None:
     """Set up structlog, and the standard library's logging for what we lean on.
 
-    Libraries are heard from `warning` on. `for_good` makes each line cheaper, and a later call of
-    this function count only for loggers that were not used before.
+    Libraries are heard from `warning` on.
     """
     stream = stream or sys.stderr
     as_text = config.format == "text" or (config.format == "auto" and stream.isatty())
@@ -105,7 +104,7 @@ def configure(config: LogConfig, stream: TextIO | None = None, *, for_good: bool
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=stream),
-        cache_logger_on_first_use=for_good,
+        cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(

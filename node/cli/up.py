@@ -78,7 +78,7 @@ def start(config: "Config", path: Path, *, as_json: bool) -> int:
     from node.logs import configure
     from node.state import StateFolder
 
-    configure(config.log, for_good=True)
+    configure(config.log)
     folder = StateFolder.open(path)
     with folder.lock():
         return _run(config, folder, _identity(config, folder), as_json=as_json)
