@@ -15,6 +15,8 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null \
 	&& { command -v "$$p"; break; }; done)
 ARGS ?=
+# Processes that share the tests, a file at a time: many tests wait for real calls.
+WORKERS ?= 2
 
 .PHONY: up setup test demo bench simulate lint clean check-system
 
@@ -24,7 +26,7 @@ up: $(VENV)/.installed
 setup: $(VENV)/.tested
 
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 demo: $(VENV)/.tested
 	@exec $(BIN)/ringmesh demo $(ARGS)

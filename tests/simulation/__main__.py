@@ -36,7 +36,10 @@ def run(case: Case) -> Result:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     logging.disable(logging.ERROR)  # kademlia logs each silent peer as an error
     started, cpu = time.monotonic(), time.process_time()
-    result = {"core": run_core, "whole": run_whole, "stock": run_stock}[case.layer](case)
+    try:
+        result = {"core": run_core, "whole": run_whole, "stock": run_stock}[case.layer](case)
+    finally:
+        logging.disable(logging.NOTSET)
     result["wall_s"] = round(time.monotonic() - started, 1)
     result["cpu_s"] = round(time.process_time() - cpu, 1)
     result["case"] = case.name
