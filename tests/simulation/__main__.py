@@ -40,6 +40,7 @@ def run(case: Case) -> Result:
         result = {"core": run_core, "whole": run_whole, "stock": run_stock}[case.layer](case)
     finally:
         logging.disable(logging.NOTSET)
+        structlog.reset_defaults()
     result["wall_s"] = round(time.monotonic() - started, 1)
     result["cpu_s"] = round(time.process_time() - cpu, 1)
     result["case"] = case.name
