@@ -264,7 +264,8 @@ def decode_settings(data: bytes) -> Settings:
     Raises:
         msgspec.DecodeError: these are other bytes.
     """
-    return msgspec.json.decode(data, type=Settings)  # type: ignore[no-any-return]
+    settings: Settings = msgspec.json.decode(data, type=Settings)
+    return settings
 
 
 def settings_as_json(settings: Settings) -> dict[str, Any]:
