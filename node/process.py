@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import structlog
 
 from federation.model.identity import NodeKey
-from node.api import ApiControl, ApiServer
+from node.api import ApiServer
+from node.api_resources import ApiControl
 from node.banner import Voice
 from node.config import Config
 from node.control import JsonObject

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from federation.model.errors import ConfigError, PeerError, RingmeshError, UsageError
-from node.api import MAX_BODY_BYTES, MAX_TARGET, ApiServer
+from node.api import MAX_BODY_BYTES, ApiServer
 from node.api_client import ApiClient, NodeNotRunningError
+from node.api_resources import MAX_TARGET
 from node.control import RefusedError
 from node.unix_socket import connect_to
 from tests.support.admin_server import serving
