@@ -15,9 +15,11 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null \
 	&& { command -v "$$p"; break; }; done)
 ARGS ?=
-# Processes that share the tests, a file at a time; 0: one after the other. With two it takes half the
-# time, and on two cores a real call now and then misses its moment.
-WORKERS ?= 0
+# Tests that only compute are shared among processes, a file at a time; 0: one after the other.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ "$$n" -gt 4 ] && n=4; echo "$$n")
+COMPUTED := tests/unit tests/property tests/test_architecture.py
+# The others make real calls, which miss their moment on a machine that is busy with something else.
+REAL := tests/wire tests/network tests/interop
 
 .PHONY: up setup test demo bench simulate lint clean check-system
 
@@ -26,8 +28,16 @@ up: $(VENV)/.installed
 
 setup: $(VENV)/.tested
 
+# With ARGS (paths or options of pytest), one run of just that.
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+ifeq ($(strip $(ARGS)),)
+	@status=0; set -x; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(COMPUTED) || status=$$?; \
+	$(BIN)/python -m pytest $(REAL) || status=$$?; \
+	exit $$status
+else
+	$(BIN)/python -m pytest $(ARGS)
+endif
 
 demo: $(VENV)/.tested
 	@exec $(BIN)/ringmesh demo $(ARGS)
