@@ -21,7 +21,7 @@ def listen_hosts(listen: str | None) -> tuple[str, ...]:
     """The hosts to bind: the one that was given, else all of IPv4 and, where it exists, IPv6."""
     if listen is not None:
         return (str(parse_ip(listen)),)
-    return ("0.0.0.0", "::") if _has_ipv6() else ("0.0.0.0",)  # noqa: S104 (asked for)
+    return ("0.0.0.0", "::") if has_ipv6() else ("0.0.0.0",)  # noqa: S104 (asked for)
 
 
 def own_addresses(listen: str | None) -> tuple[str, ...]:
@@ -83,7 +83,8 @@ async def _resolve(target: str) -> list[Endpoint] | str:
     return [Endpoint.of(sockaddr) for *_, sockaddr in answers if isinstance(sockaddr[0], str)]
 
 
-def _has_ipv6() -> bool:
+def has_ipv6() -> bool:
+    """Whether this machine speaks IPv6 at all."""
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
             probe.bind(("::1", 0))

@@ -53,6 +53,7 @@ from node.storage.storage import Storage
 from node.trunk_answers import TrunkAnswers
 from node.turn_credentials import turn_credentials
 from node.verdicts import kind_of, servers_as_json, way_out
+from node.web.desk import WebDesk
 from node.why import Explainer
 
 
@@ -89,6 +90,7 @@ class Answers(TrunkAnswers, RelayAnswers):
     phone_features: PhoneFeatures
     message_desk: MessageDesk
     ban_desk: BanDesk
+    web_desk: WebDesk
 
     # Looking
 

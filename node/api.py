@@ -95,6 +95,8 @@ async def errors_as_sentences(request: web.Request, handler: Handler) -> web.Str
         raise  # a mistake of ours: 500, and the whole of it in the log
     except RingmeshError as error:
         return _error(str(error), 503)
+    except web.HTTPRedirection:
+        raise
     except web.HTTPException as error:
         return _error(_HTTP_SENTENCES.get(error.status, error.reason), error.status)
 

@@ -15,6 +15,7 @@ POST   /v1/groups              GET, POST, DELETE /v1/groups/{login}
 Trunks and DIDs: `node.trunk_api`.
 GET    /v1/records?limit=&account=&since=
 GET    /v1/bans                POST /v1/bans               DELETE /v1/bans/{address}
+The console's own: `node.web.api`.
 """
 
 from typing import Protocol
@@ -33,6 +34,7 @@ from node.relaying.answers import RelayControl
 from node.relaying.api import RelayApi
 from node.trunk_answers import TrunkControl
 from node.trunk_api import TrunkApi
+from node.web.api import console_routes
 
 MAX_TARGET = 1024
 "Characters of a URI that can be asked for."
@@ -84,6 +86,7 @@ def api_routes(control: ApiControl) -> list[web.RouteDef]:
         *record_routes(control),
         *message_routes(control),
         *ban_routes(control),
+        *console_routes(control),
         *TrunkApi(control, _answer).routes(),
         *RelayApi(control, _answer).routes(),
     ]

@@ -91,10 +91,12 @@ class Node(Opening):
         self._take_domains()
         self.served_at = ServedAt.of(self.config, self._key.id)
         await self._open_sockets()
+        self._open_web(loaded)
         await self._open_relay(loaded)
         self._open_mesh(await self._read_asn_map())
         self._open_edge(loaded)
         await self._open_directory(loaded)
+        await self._serve_web()
         await self._stack.enter_async_context(self._company())
 
     @contextlib.asynccontextmanager

@@ -18,8 +18,8 @@ class Voice(Protocol):
     def first_account(self, sheet: dict[str, Any], config: Config, state: str) -> None:
         """Show the account made at the first start; its password is shown nowhere else."""
 
-    def ready(self, status: dict[str, Any]) -> None:
-        """Say that calls are taken."""
+    def ready(self, status: dict[str, Any], console: str | None) -> None:
+        """Say that calls are taken; `console` opens the web console once."""
 
 
 class TextVoice:
@@ -32,9 +32,11 @@ class TextVoice:
         """Show the whole first page."""
         self._write(first_start(sheet, config, state))
 
-    def ready(self, status: dict[str, Any]) -> None:
-        """Say in one line which node this is, and in one more that it is ready."""
+    def ready(self, status: dict[str, Any], console: str | None) -> None:
+        """Say in one line which node this is, where its console is, and that it is ready."""
         self._write(later_start(status))
+        if console is not None:
+            self._write(f"Console (this link opens it once, within an hour): {console}")
         self._write("ready")
 
 
@@ -48,9 +50,9 @@ class JsonVoice:
         """Give the sheet under `first_account`."""
         self._write(json.dumps({"first_account": sheet}))
 
-    def ready(self, status: dict[str, Any]) -> None:
-        """Give the status under `ready`."""
-        self._write(json.dumps({"ready": status}))
+    def ready(self, status: dict[str, Any], console: str | None) -> None:
+        """Give the status under `ready`, with the link as its `console`."""
+        self._write(json.dumps({"ready": status | {"console": console}}))
 
 
 def first_start(sheet: dict[str, Any], config: Config, state: str) -> str:
@@ -96,7 +98,7 @@ def later_start(status: dict[str, Any]) -> str:
 def port_list(config: Config) -> list[str]:
     """Each port to open in a firewall, with what it is for."""
     media = f"{config.media.first_port}-{config.media.last_port}"
-    return [
+    ports = [
         f"{config.sip_port:<12} udp and tcp  phones (SIP)",
         f"{config.tls_port:<12} tcp          phones (SIP over TLS)",
         f"{config.mesh_port:<12} udp          other nodes",
@@ -104,6 +106,9 @@ def port_list(config: Config) -> list[str]:
         f"{config.turn_tls_port:<12} tcp          the same over TLS",
         f"{media:<12} udp          sound and video",
     ]
+    if config.web.enabled and config.web.is_open:
+        ports.append(f"{config.web_port:<12} tcp          the web console")
+    return ports
 
 
 def spoken(number: str | None) -> str:

@@ -23,6 +23,7 @@ from node.setting import SettingError as SettingError
 from node.setting import one_of as _one_of
 from node.setting import require as _require
 from node.sip_config import SipConfig
+from node.web_config import WebConfig
 
 PORT_OFFSET_STEP = 10
 PORT_OFFSET_MAX = 280
@@ -199,6 +200,7 @@ class Config(_Section, frozen=True, kw_only=True):
     relay: RelayConfig = RelayConfig()
     log: LogConfig = LogConfig()
     limits: LimitsConfig = LimitsConfig()
+    web: WebConfig = WebConfig()
 
     def __post_init__(self) -> None:
         self._check_network()
@@ -227,6 +229,7 @@ class Config(_Section, frozen=True, kw_only=True):
             "sip.tls_port": self.tls_port,
             "relay.port": self.turn_port,
             "relay.tls_port": self.turn_tls_port,
+            "web.port": self.web_port,
         }
         taken: dict[int, str] = {}
         for key, port in ports.items():
@@ -276,6 +279,11 @@ class Config(_Section, frozen=True, kw_only=True):
     def turn_tls_port(self) -> int:
         """The port of TURN over TLS to bind, offset included."""
         return self.relay.tls_port + self.port_offset
+
+    @property
+    def web_port(self) -> int:
+        """The port of the console and API to bind, offset included."""
+        return self.web.port + self.port_offset
 
     def as_dict(self) -> dict[str, Any]:
         """The tree as plain values, for showing; a secret is not among them."""

@@ -22,8 +22,9 @@ from node.storage.database import Database
 from node.storage.dialogs import load_dialogs
 from node.storage.domains import load_domains
 from node.storage.features import Features, load_features
+from node.storage.grants import Grant, load_grants
 from node.storage.messages import KeptMessage, load_messages
-from node.storage.meta import kept_secret
+from node.storage.meta import kept_secret, read_meta
 from node.storage.pins import Pin, load_pins
 from node.storage.published import Published, load_published
 from node.storage.relay_usage import load_consent, load_relay_usage
@@ -31,6 +32,7 @@ from node.storage.ring_groups import RingGroup, load_ring_groups
 from node.storage.verified_numbers import load_verified_numbers
 from node.trunks.book import TrunkBook
 from node.trunks.rows import load_days, load_trunk_book
+from node.web.access import PASSWORD_NAME
 
 ROUTE_KEY = "route-key"
 "Name of the key that signs our Record-Route tokens."
@@ -63,6 +65,10 @@ class Loaded:
     trunks: TrunkBook
     trunk_days: dict[str, tuple[int, int]]
     "The last day on which each trunk carried calls out, and how many."
+    grants: list[Grant]
+    "Of the web server."
+    web_password: bytes | None
+    "As `node.web.access.Access` keeps it."
 
     @classmethod
     def from_database(cls, database: Database, *, entropy: Entropy, now: UnixTime) -> Self:
@@ -93,6 +99,8 @@ class Loaded:
                 messages=load_messages(connection),
                 trunks=load_trunk_book(connection),
                 trunk_days=load_days(connection),
+                grants=load_grants(connection),
+                web_password=read_meta(connection, PASSWORD_NAME),
             )
 
 

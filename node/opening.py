@@ -58,6 +58,7 @@ from node.storage.verified_numbers import VerifiedNumbers
 from node.trunk_room import TrunkRoom
 from node.turn import TurnService
 from node.turn_credentials import turn_secret
+from node.web.room import WebRoom
 
 log = structlog.get_logger("node")
 
@@ -304,6 +305,23 @@ class Opening(Desks):
         self.keeper.start()
         self.relaying.join(self.links, self.directory)
         self._open_desks()
+
+    def _open_web(self, loaded: Loaded) -> None:
+        """Made early, so that other parts can add routes; served last, when all can answer."""
+        self._web = WebRoom(
+            self._config,
+            loaded,
+            self._storage,
+            self._certificates,
+            served=lambda: self.served_at,
+            clock=self._clock,
+            entropy=self._entropy,
+        )
+        self.web_desk = self._web.desk
+
+    async def _serve_web(self) -> None:
+        await self._web.start(self)
+        self._stack.push_async_callback(self._web.close)
 
     # What the parts ask and tell
 

@@ -119,7 +119,7 @@ async def _greet(node: RunnableNode, config: Config, state: StateFolder, voice: 
         voice.first_account(await node.user_add(FIRST_LOGIN), config, str(state.path))
     state.keep_last_run(node.served())
     status = await node.status()
-    voice.ready(status)
+    voice.ready(status, node.web_desk.link()["url"] if config.web.enabled else None)
     log.info("ready", node=status["node_id"], network=status["network"], server=status["server"])
 
 

@@ -115,6 +115,11 @@ class ServedAt:
         return served
 
     @property
+    def web_host(self) -> str:
+        """The host of this node's web pages: the first proven domain, else the best address."""
+        return self._server_host
+
+    @property
     def _server_host(self) -> str:
         return self.domains[0] if self.proven else _host(self.addresses[0])
 

@@ -12,6 +12,7 @@ from node.cli import (
     bans,
     calls,
     configuration,
+    console,
     demo,
     dids,
     directory,
@@ -60,6 +61,7 @@ app.add_typer(relaying.app, name="relay")
 app.add_typer(directory.app, name="dht")
 app.add_typer(calls.app, name="call")
 app.add_typer(messages.app, name="message")
+app.add_typer(console.app, name="console")
 app.add_typer(configuration.app, name="config")
 app.command("version")(version.version)
 

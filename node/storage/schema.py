@@ -20,7 +20,7 @@ from sqlalchemy import (
     Table,
 )
 
-SCHEMA_VERSION = "0008"
+SCHEMA_VERSION = "0009"
 "The newest Alembic revision; `alembic_version` holds the one a database is at."
 
 metadata = MetaData(
@@ -280,3 +280,37 @@ relay_receipts = Table(
     Column("receipt", LargeBinary(512), nullable=False),
 )
 "What other nodes relayed for this one, as they signed it; the latest of each token."
+
+web_grants = Table(
+    "web_grants",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("kind", String(8), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("since", Double, nullable=False),
+    Column("until", Double),
+)
+"Sessions and tokens of the web server, by the SHA-256 of their secret."
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("note", String(64), nullable=False),
+    Column("since", Double, nullable=False),
+    Column("until", Double, nullable=False),
+    Column("uses", Integer, nullable=False),
+    Column("used", Integer, nullable=False),
+)
+"Links by which people make an account for themselves, by the SHA-256 of their secret."
+
+provisioning = Table(
+    "provisioning",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("login", String(64), ForeignKey("accounts.login", ondelete="CASCADE"), nullable=False),
+    Column("since", Double, nullable=False),
+    Column("until", Double, nullable=False),
+    Index("ix_provisioning_login", "login"),
+)
+"Links by which one device fetches its settings, once, by the SHA-256 of their secret."

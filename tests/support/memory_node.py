@@ -56,6 +56,13 @@ class SetDns:
             raise ResolveError(f"no answer for {name}")
 
 
+class SetLinks:
+    """The console's desk of a node without one."""
+
+    def link(self) -> JsonObject:
+        return {"url": "http://127.0.0.1:8060/enter/secret", "seconds": 3600}
+
+
 async def _kept_nowhere(change: Any) -> None:
     """A commit to no database."""
 
@@ -81,6 +88,7 @@ class MemoryNode:
         self.trouble: asyncio.Future[str] | None = None
         self.events: list[str] = []
         self.consent = Consent()
+        self.web_desk = SetLinks()
         self._start_error = start_error
         self._stop_seconds = stop_seconds
 

@@ -52,9 +52,9 @@ def test_a_machine_without_network_still_has_loopback(monkeypatch: pytest.Monkey
 
 
 def test_everything_is_bound_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(addresses, "_has_ipv6", lambda: True)
+    monkeypatch.setattr(addresses, "has_ipv6", lambda: True)
     assert listen_hosts(None) == ("0.0.0.0", "::")
-    monkeypatch.setattr(addresses, "_has_ipv6", lambda: False)
+    monkeypatch.setattr(addresses, "has_ipv6", lambda: False)
     assert listen_hosts(None) == ("0.0.0.0",)
 
 

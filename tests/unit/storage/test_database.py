@@ -324,7 +324,7 @@ def test_the_schema_suits_postgresql() -> None:
     """Every statement the node uses can be written in PostgreSQL's dialect."""
     dialect = postgresql.dialect()
     tables = {t.name: str(CreateTable(t).compile(dialect=dialect)) for t in metadata.sorted_tables}
-    assert len(tables) == 19
+    assert len(tables) == 22
     assert "seed BYTEA NOT NULL" in tables["accounts"]
     for table in metadata.tables:
         upsert = str(_upsert(table, "postgresql").compile(dialect=dialect))

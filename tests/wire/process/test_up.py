@@ -34,6 +34,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "RINGMESH_MEDIA_WORKERS": "1",
         "RINGMESH_SIP_PORT": str(free_port()),
         "RINGMESH_MESH_PORT": str(free_port()),
+        "RINGMESH_WEB_PORT": str(free_port()),
     }
 
 

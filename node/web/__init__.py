@@ -1,0 +1,1 @@
+"""The web server of a node: the console for people, the API for programs, files for devices."""
