@@ -111,6 +111,7 @@ class Opening(Desks):
             on_closed=self._on_flow_closed,
             clock=self._clock,
             tls=self._certificates,
+            web_origins=self._config.sip.web_origins,
         )
         try:
             await self._transports.start(hosts, self._config.sip_port, self._config.tls_port)

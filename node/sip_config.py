@@ -1,10 +1,12 @@
 """The `[sip]` table of the settings: where phones find the node, and what others may do."""
 
 import ipaddress
+import re
 
 from node.setting import PORT, Section, require
 
 MAX_KEEP_DAYS = 365
+_ORIGIN = re.compile(r"https?://[^/\s@?#]{1,255}", re.IGNORECASE)
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -34,6 +36,9 @@ class SipConfig(Section, frozen=True, kw_only=True):
     outbound_networks: tuple[str, ...] = ()
     "Networks (`10.0.0.0/8`) that DNS may lead such calls to although they are not global."
 
+    web_origins: tuple[str, ...] = ()
+    "Origins (`https://phone.example`) of web pages that may register phones here, beside its own."
+
     keep_messages_days: int = 14
     "Days a message waits for a user who is not there; 0: none is kept."
 
@@ -45,6 +50,9 @@ class SipConfig(Section, frozen=True, kw_only=True):
         for text in self.outbound_networks:
             wanted = "networks like 10.0.0.0/8 or fd00::/8"
             require(_network(text) is not None, "sip.outbound_networks", text, wanted)
+        for origin in self.web_origins:
+            wanted = "origins as browsers name them, like https://phone.example or with a port"
+            require(_ORIGIN.fullmatch(origin) is not None, "sip.web_origins", origin, wanted)
         require(
             self.tls_port is None or 0 < self.tls_port < 65536, "sip.tls_port", self.tls_port, PORT
         )

@@ -35,7 +35,7 @@ CORES = (
     "node/config.py", "node/sheet.py",
     *(f"node/sip/{name}.py" for name in (
         "message", "uri", "headers", "sdp", "transaction", "forking", "registrar", "digest",
-        "framing", "flow", "timers", "dns_records", "locate", "failover", "congestion",
+        "framing", "web_socket", "flow", "timers", "dns_records", "locate", "failover", "congestion",
         "digest_client", "registration",
     )),
 )  # fmt: skip

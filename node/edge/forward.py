@@ -145,7 +145,7 @@ class Forwarder:
         """Our Via value towards one side."""
         if isinstance(receiver, PhoneSide):
             flow = receiver.flow
-            port = self._names.port_of(flow.transport)
+            port = self._port_of(flow)
             params = (("rport", None), ("branch", branch))
             return Via(flow.transport, flow.local.host, port, params)
         transport = "QUIC" if isinstance(receiver, NodeSide) else "UDP"
@@ -157,7 +157,11 @@ class Forwarder:
 
     def own_uri(self, flow: Flow) -> str:
         """The host and port by which the far end of `flow` reaches this node."""
-        return f"{_bracketed(flow.local.host)}:{self._names.port_of(flow.transport)}"
+        return f"{_bracketed(flow.local.host)}:{self._port_of(flow)}"
+
+    def _port_of(self, flow: Flow) -> int:
+        """Where this node listens: for WebSockets a port of the web server's."""
+        return flow.local.port if flow.is_web else self._names.port_of(flow.transport)
 
     def backward(self, response: Response, request: Request) -> Response:
         """A response as the sender of `request` must see it: its own Vias, From and To.
@@ -168,8 +172,8 @@ class Forwarder:
 
     def _route_uri(self, side: Side, call_id: str) -> str | None:
         if isinstance(side, PhoneSide):
-            token, transport = self._tokens.issue(PHONE_SIDE, call_id), side.flow.transport
-            named = "" if transport == "UDP" else f";transport={transport.lower()}"
+            token, flow = self._tokens.issue(PHONE_SIDE, call_id), side.flow
+            named = f";transport={flow.uri_transport}" if flow.reliable else ""
             return f"sip:{token}@{self.own_uri(side.flow)}{named};lr"
         if isinstance(side, NodeSide):
             token = self._tokens.issue(MESH_SIDE, call_id)

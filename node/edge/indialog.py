@@ -1,6 +1,6 @@
 """Requests inside dialogs, and the ACK that completes an INVITE."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from federation.messages import Leg, Legs
@@ -236,10 +236,8 @@ class InDialog:
             return self.hub.way_to(phone)
         if not phone.flow.reliable:
             return phone.flow
-        for binding in self.registrar.bindings(phone.login, now=self.hub.clock.unix()):
-            if _is_device(binding, phone, self.hub.contact_of(phone)):
-                return binding.flow
-        return phone.flow
+        bindings = self.registrar.bindings(phone.login, now=self.hub.clock.unix())
+        return _flow_of(phone, self.hub.contact_of(phone), bindings)
 
     # ACK
 
@@ -350,7 +348,13 @@ def _ends(match: Match) -> tuple[int | None, int | None]:
     return (None, branch) if match.from_caller else (branch, None)
 
 
-def _is_device(binding: Binding, phone: PhoneSide, contact: str) -> bool:
-    return binding.is_connected and (
-        binding.uri == contact or binding.flow.remote.host == phone.flow.remote.host
-    )
+def _flow_of(phone: PhoneSide, contact: str, bindings: Iterable[Binding]) -> Flow:
+    """The flow of the dialog while it stands, else that of its device, else of one beside it."""
+    there = [binding for binding in bindings if binding.is_connected]
+    flows = [binding.flow for binding in there]
+    if phone.flow in flows:
+        return phone.flow
+    flows = [binding.flow for binding in there if binding.uri == contact] or [
+        flow for flow in flows if flow.remote.host == phone.flow.remote.host
+    ]
+    return flows[0] if flows else phone.flow

@@ -251,7 +251,7 @@ def _only(device: Device | None, steps: list[Step]) -> list[Step]:
 
 def _secure(steps: list[Step]) -> list[Step]:
     """What a request to a sips URI may ring: devices on TLS (RFC 3261 26.2.2, RFC 5630)."""
-    kept = [[place for place in step if place[1].flow.transport == "TLS"] for step in steps]
+    kept = [[place for place in step if place[1].flow.secure] for step in steps]
     return [step for step in kept if step]
 
 

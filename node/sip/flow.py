@@ -5,7 +5,9 @@ from typing import Literal
 
 from federation.model.address import Endpoint
 
-TransportName = Literal["UDP", "TCP", "TLS"]
+TransportName = Literal["UDP", "TCP", "TLS", "WS", "WSS"]
+WEB_TRANSPORTS = frozenset(("WS", "WSS"))
+"SIP over WebSocket (RFC 7118): only the other end can make such a connection."
 DEFAULT_PORT = 5060
 "The SIP port where none is named (RFC 3261 section 19.1.2)."
 DEFAULT_TLS_PORT = 5061
@@ -32,6 +34,21 @@ class Flow:
     def reliable(self) -> bool:
         """Whether the transport itself repeats what was lost (RFC 3261 section 17)."""
         return self.transport != "UDP"
+
+    @property
+    def secure(self) -> bool:
+        """Whether it runs over TLS, as a `sips` URI demands of every hop."""
+        return self.transport in ("TLS", "WSS")
+
+    @property
+    def is_web(self) -> bool:
+        """Whether it is a WebSocket: there while the other end holds it, and never made by us."""
+        return self.transport in WEB_TRANSPORTS
+
+    @property
+    def uri_transport(self) -> str:
+        """What `;transport=` says of it: `ws` for both kinds of WebSocket (RFC 7118 5.2.2)."""
+        return "ws" if self.is_web else self.transport.lower()
 
     def __str__(self) -> str:
         return f"{self.transport}:{self.remote}" + (f"#{self.id}" if self.id else "")

@@ -23,7 +23,7 @@ PONG = b"\r\n"
 _LENGTHS = re.compile(
     rb"\r\n(?:content-length|l)[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.IGNORECASE
 )
-_START = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.!%*_+`'~")
+START = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.!%*_+`'~")
 "A start line begins with a token: a method or `SIP`."
 
 
@@ -103,13 +103,13 @@ class StreamFramer:
         return [FramingFailed(408, "Message Stood Still", head)]
 
     def _waits_for_more(self) -> bool:
-        return bool(self._buffer) and self._buffer[0] in _START
+        return bool(self._buffer) and self._buffer[0] in START
 
     def _next(self) -> FramingEvent | None:
         buffer = self._buffer
         if self._needed == 0:
             event = self._between()
-            if event is not None or not buffer or buffer[0] not in _START:
+            if event is not None or not buffer or buffer[0] not in START:
                 return event
             failed = self._read_head()
             if failed is not None:
@@ -124,7 +124,7 @@ class StreamFramer:
     def _between(self) -> FramingEvent | None:
         """Skip line ends before a message."""
         buffer = self._buffer
-        while buffer and buffer[0] not in _START:
+        while buffer and buffer[0] not in START:
             if buffer.startswith(b"\r\n\r\n"):
                 del buffer[:4]
                 return Ping()

@@ -6,7 +6,8 @@ bindings are in memory; the caller stores what changed behind the answer, and gi
 
 A binding remembers the flow that its REGISTER came over, since most phones can be reached on that
 path only. UDP flows outlive a restart. A stream does not: its binding stays, but counts as not
-connected until the phone registers again over a new stream.
+connected until the phone registers again over a new stream. That of a WebSocket goes with it, for
+its Contact leads nowhere (RFC 7118 B.1) and pages that are closed do not come back.
 """
 
 import hashlib
@@ -108,7 +109,7 @@ class Registrar:
     def restore(self, bindings: Iterable[Binding], *, now: UnixTime) -> None:
         """Take in what was stored before a restart. Streams are gone, the expired is left out."""
         for binding in bindings:
-            if not binding.is_current(now=now):
+            if not binding.is_current(now=now) or binding.flow.is_web:
                 continue
             if binding.flow.reliable:
                 binding = replace(binding, is_connected=False, flow=replace(binding.flow, id=0))
@@ -134,6 +135,9 @@ class Registrar:
         changes: list[BindingChange] = []
         for aor, key in sorted(self._flows.get(flow, ())):
             binding = self._accounts[aor][key]
+            if flow.is_web:
+                changes.append(self._drop(binding))
+                continue
             gone = replace(binding, is_connected=False, flow=replace(flow, id=0))
             self._put(gone)
             changes.append(BindingStored(gone))

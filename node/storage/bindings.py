@@ -10,7 +10,7 @@ from federation.model.address import Endpoint
 from federation.model.clocks import UnixTime
 from node.sip.binding import Binding, BindingChange, BindingRemoved
 from node.sip.errors import SipParseError
-from node.sip.flow import Flow
+from node.sip.flow import WEB_TRANSPORTS, Flow
 from node.storage.schema import bindings
 from node.storage.writer import Writer
 
@@ -18,11 +18,12 @@ log = structlog.get_logger("storage")
 
 
 def load_bindings(connection: Connection, *, now: UnixTime) -> list[Binding]:
-    """Every stored binding that has not expired; the others are deleted.
+    """Every stored binding that has not expired; the others are deleted, as are WebSockets'.
 
     Needs a connection that may write.
     """
-    connection.execute(delete(bindings).where(bindings.c.expires_at <= now))
+    gone = (bindings.c.expires_at <= now) | bindings.c.transport.in_(WEB_TRANSPORTS)
+    connection.execute(delete(bindings).where(gone))
     found = []
     for row in connection.execute(select(bindings)):
         binding = _from_row(row)

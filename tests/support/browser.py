@@ -85,32 +85,42 @@ async def a_page(folder: Path, script: str, *, pins: tuple[str, ...] = ()) -> As
 
     Certificates whose keys are among `pins` are believed; all others are checked as ever.
     """
+    async with _serving(script) as address, pages(folder, address, pins=pins) as (page,):
+        yield page
+
+
+@contextlib.asynccontextmanager
+async def pages(
+    folder: Path, *addresses: str, pins: tuple[str, ...] = ()
+) -> AsyncIterator[list[Page]]:
+    """A page of one browser for each address, loaded, until the block ends."""
     program = next(filter(None, map(shutil.which, NAMES)))
     profile = folder / "profile"
     command = [
         program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
         "--disable-background-networking", "--no-first-run", "--remote-debugging-port=0",
         f"--user-data-dir={profile}", "--autoplay-policy=no-user-gesture-required",
-        "--allow-loopback-in-peer-connection",
+        "--allow-loopback-in-peer-connection", "--disable-renderer-backgrounding",
     ]  # fmt: skip
     if pins:
         command.append(f"--ignore-certificate-errors-spki-list={','.join(pins)}")
-    async with (
-        _serving(script) as address,
-        running(*command, "about:blank") as browser,
-        aiohttp.ClientSession() as http,
-    ):
+    async with running(*command, "about:blank") as browser, aiohttp.ClientSession() as http:
         await browser.says("/devtools/browser/", _START)
         found = re.search(r"ws://(\S+?)/devtools/browser/\S+", browser.output)
         assert found, browser.output
-        async with _channel(http, found[0]) as whole:
+        async with _channel(http, found[0]) as whole, contextlib.AsyncExitStack() as stack:
+            opened: list[Page] = []
             try:
-                async with _channel(http, await _new_page(http, found[1], address)) as page:
-                    async with asyncio.timeout(_START):
+                for address in addresses:
+                    channel = _channel(http, await _new_page(http, found[1], address))
+                    opened.append(await stack.enter_async_context(channel))
+                async with asyncio.timeout(_START):
+                    for page in opened:
                         while not await page.run(_IS_LOADED):
                             await asyncio.sleep(0.05)
-                    yield page
+                yield opened
             finally:
+                await stack.aclose()
                 # Told to end, it ends its helpers, too; by a signal it would leave them.
                 await whole.ask("Browser.close")
                 await browser.ends()
@@ -128,16 +138,22 @@ async def _channel(http: aiohttp.ClientSession, url: str) -> AsyncIterator[Page]
         yield Page(socket)
 
 
-@contextlib.asynccontextmanager
-async def _serving(script: str) -> AsyncIterator[str]:
+def serving(script: str) -> web.RouteDef:
+    """The route of a page with `script`."""
+
     async def answer(_: web.Request) -> web.Response:
         return web.Response(
             text=f"<!doctype html><title>page</title><script>{script}</script>",
             content_type="text/html",
         )
 
+    return web.get("/", answer)
+
+
+@contextlib.asynccontextmanager
+async def _serving(script: str) -> AsyncIterator[str]:
     app = web.Application()
-    app.router.add_get("/", answer)
+    app.add_routes([serving(script)])
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()
     try:

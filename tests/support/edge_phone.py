@@ -93,6 +93,8 @@ class Phone:
         self._digest = DigestClient(login, password)
         self._sent: dict[str, Sent] = {}
         self._serial = itertools.count(1)
+        self._invalid = f"{login}{flow.local.port}.invalid"
+        "What a page has for a host name (RFC 7118 B.1); the same over every connection."
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -109,6 +111,8 @@ class Phone:
 
     @property
     def contact(self) -> str:
+        if self.flow.is_web:
+            return f"sip:{self.login}@{self._invalid};transport=ws"
         transport = "" if self.flow.transport == "UDP" else ";transport=tcp"
         return f"sip:{self.login}@{self.flow.local}{transport}"
 
@@ -118,7 +122,8 @@ class Phone:
     def via(self) -> str:
         serial = next(self._serial)
         branch = f"z9hG4bK-{self.login}-{self.flow.local.host}-{serial}"
-        return f"SIP/2.0/{self.flow.transport} {self.flow.local};branch={branch};rport"
+        sent_by = self._invalid if self.flow.is_web else self.flow.local
+        return f"SIP/2.0/{self.flow.transport} {sent_by};branch={branch};rport"
 
     # What a test has it do
 

@@ -16,6 +16,7 @@ import asyncio
 import itertools
 import random
 import traceback
+from dataclasses import replace
 from typing import Any, cast
 
 from federation.model.address import Endpoint
@@ -40,7 +41,7 @@ from node.routing import (
     TargetReader,
 )
 from node.sip.digest import DigestAuthenticator, DigestPreference
-from node.sip.flow import Flow, TransportName
+from node.sip.flow import WEB_TRANSPORTS, Flow, TransportName
 from node.sip.registrar import Registrar
 from node.sip.sdp import Sdp
 from node.storage.bans import BanBook
@@ -60,6 +61,7 @@ from tests.support.virtual_loop import LoopClock
 PASSWORD = "correct horse"
 NETWORK = Network.named("edges")
 SIP_PORT = 5060
+WEB_PORT = 8060
 
 
 class Rows:
@@ -182,6 +184,8 @@ class EdgeNode:
         if phone is not None and flow.transport == "TCP" and flow.id == 0 and not phone.takes_tcp:
             later = asyncio.get_running_loop().call_later
             later(phone.refuses_after, lambda: self.edge.flow_closed(flow))
+        elif flow.is_web and (phone is None or phone.flow.id != flow.id):
+            asyncio.get_running_loop().call_soon(self.edge.flow_closed, flow)
         elif phone is not None:
             phone.came_over.append(flow.transport)
             self._world.carry(flow, lambda: phone.receive(data))
@@ -280,10 +284,19 @@ class World:
         """Somebody within a node's reach who has no account there."""
         home = self.nodes[node]
         own = Endpoint(ip or f"{home.ip[:-1]}{len(self.phones) + 10}", next(self._ports))
-        flow = Flow(transport, own, Endpoint(home.ip, SIP_PORT), 0 if transport == "UDP" else 1)
+        port = WEB_PORT if transport in WEB_TRANSPORTS else SIP_PORT
+        flow = Flow(transport, own, Endpoint(home.ip, port), 0 if transport == "UDP" else 1)
         phone = Phone(_Wire(self, home), flow, login, PASSWORD, self.clock, home.ip)
         home.phones[own] = phone
         return phone
+
+    def reconnect(self, phone: Phone) -> None:
+        """A phone on a stream connects anew, from another port."""
+        home = next(n for n in self.nodes.values() if phone.flow.local in n.phones)
+        own = Endpoint(phone.ip, next(self._ports))
+        del home.phones[phone.flow.local]
+        home.phones[own] = phone
+        phone.flow = replace(phone.flow, local=own, id=phone.flow.id + 1)
 
     async def registered(self) -> None:
         """Have every phone registered."""

@@ -19,6 +19,7 @@ from node.sip.transports.tls import SipTls
 from node.sip.transports.tls_connection import TlsContexts
 from node.sip.transports.turns import Turns
 from node.sip.transports.udp import SipUdp
+from node.sip.transports.web_sockets import SipWebSockets
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - a phone may come from anywhere
 "Listen on all addresses of both families."
@@ -45,7 +46,7 @@ class ListenError(OSError):
 
 
 class SipTransports:
-    """UDP and TCP on one port, and TLS on another, on each address listened on.
+    """UDP and TCP on one port, and TLS on another, on each address listened on; `web` beside.
 
     `on_data(data, flow)` gets each datagram or framed message that may be SIP. `on_closed(flow)`
     hears, outside of `send`, of each connection that ended, each that could not be made, and each
@@ -60,7 +61,9 @@ class SipTransports:
         clock: Clock,
         limits: TcpLimits | None = None,
         tls: TlsContexts | None = None,
+        web_origins: Sequence[str] = (),
     ) -> None:
+        """`web_origins`: of pages of elsewhere whose WebSockets are welcome."""
         self._on_data = on_data
         self._on_closed = on_closed
         self._clock = clock
@@ -75,6 +78,14 @@ class SipTransports:
         self._udp: list[SipUdp] = []
         self._tcp: list[SipTcp] = []
         self._tls: list[SipTls] = []
+        self.web = SipWebSockets(
+            on_data=self._on_stream_data,
+            on_closed=on_closed,
+            noise=self._noise,
+            clock=clock,
+            welcome=web_origins,
+        )
+        "Browsers; its routes are for the web server."
 
     async def start(
         self,
@@ -108,6 +119,7 @@ class SipTransports:
             udp.close()
         for stream in (*self._tcp, *self._tls):
             await stream.close()
+        await self.web.close()
         self._udp, self._tcp, self._tls = [], [], []
 
     @property
@@ -128,8 +140,9 @@ class SipTransports:
 
     @property
     def connections(self) -> int:
-        """Open TCP and TLS connections, both directions."""
-        return sum(stream.connections for stream in (*self._tcp, *self._tls))
+        """Open connections, both directions."""
+        streams = sum(stream.connections for stream in (*self._tcp, *self._tls))
+        return streams + self.web.connections
 
     def complain(self, flow: Flow, reason: str) -> None:
         """Log something unusable that came on this flow, a line a second and source at most."""
@@ -161,8 +174,10 @@ class SipTransports:
 
     def send(self, data: bytes, flow: Flow) -> None:
         """Send one message on a flow. Never raises, never calls back before it returns."""
-        found: SipUdp | SipTcp | None
-        if flow.transport == "UDP":
+        found: SipUdp | SipTcp | SipWebSockets | None
+        if flow.is_web:
+            found = self.web
+        elif flow.transport == "UDP":
             found = _facing(self._udp, flow.remote.host, flow.local.host)
         else:
             found = self._stream(flow.transport, flow.remote.host, flow.local.host)

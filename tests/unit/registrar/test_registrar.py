@@ -7,7 +7,7 @@ import pytest
 from federation.model.address import Endpoint
 from federation.model.clocks import UnixTime
 from node.sip.binding import Binding, BindingRemoved, BindingStored
-from node.sip.flow import Flow
+from node.sip.flow import Flow, TransportName
 from node.sip.registrar import (
     MAX_CALL_ID,
     MAX_CONTACT_TEXT,
@@ -367,6 +367,20 @@ def test_after_a_restart_udp_works_at_once_and_streams_wait_for_their_phone() ->
     again = register(contacts=[DESK], call_id="tcp", cseq=2)
     registrar.register("alice", again, replace(TCP, id=1), now=later(3))
     assert all(b.is_connected for b in registrar.bindings("alice", now=later(3)))
+
+
+@pytest.mark.parametrize("transport", ["WS", "WSS"])
+def test_a_binding_over_a_web_socket_goes_with_its_connection(transport: TransportName) -> None:
+    """Its Contact leads nowhere (RFC 7118 B.1); after a restart there is nothing to wait for."""
+    flow = replace(TCP, transport=transport)
+    registrar = registered("<sip:alice@k3.invalid;transport=ws>", flow=flow)
+    binding = only(registrar)
+    assert (binding.direct, binding.expires_at) == (None, later(3600))
+    restored = Registrar()
+    restored.restore([binding], now=later(1))
+    assert len(restored) == 0
+    assert registrar.flow_closed(flow) == (BindingRemoved(binding),)
+    assert len(registrar) == 0
 
 
 def test_what_expired_while_the_node_was_down_is_not_restored() -> None:
