@@ -35,8 +35,8 @@ CORES = (
     "node/config.py", "node/sheet.py",
     *(f"node/sip/{name}.py" for name in (
         "message", "uri", "headers", "sdp", "transaction", "forking", "registrar", "digest",
-        "framing", "web_socket", "flow", "timers", "dns_records", "locate", "failover", "congestion",
-        "digest_client", "registration",
+        "framing", "flow", "timers", "dns_records", "locate", "failover", "congestion",
+        "digest_client", "registration", "web_socket",
     )),
 )  # fmt: skip
 "The sans-I/O cores, where they exist."
