@@ -118,6 +118,7 @@ class Answers(TrunkAnswers, RelayAnswers):
             "accounts": len(self.accounts),
             "registrations": sum(map(len, self.registrar.accounts().values())),
             "calls": 0 if self.edge is None else len(self.edge.calls()),
+            "sip": {} if self.edge is None else self.edge.leftovers,
             "overload": None if self.edge is None else self.edge.shedding.figures,
             "relay": {
                 "workers": [

@@ -321,6 +321,7 @@ class Edge:
             "contexts": len(self._contexts) + len(self._calls.contexts),
             "unanswered": usage.unanswered,
             "requests": usage.requests,
+            "lingering": usage.lingering,
         }
 
     def ask(self, request: Request, flow: Flow, owner: BranchOwner) -> PhoneBranch:

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+ON_REQUEST = frozenset({"soak"})
+"Benchmarks that take long, and run only where they are named."
 
 
 def main() -> int:
@@ -21,7 +23,7 @@ def main() -> int:
         return 2
     failed = [
         name
-        for name in chosen or names
+        for name in chosen or sorted(names.keys() - ON_REQUEST)
         if subprocess.run(
             [sys.executable, "-m", f"tests.benchmarks.bench_{name}", *options],
             cwd=FOLDER.parent.parent,

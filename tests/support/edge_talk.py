@@ -129,6 +129,10 @@ class Arrived:
     cancelled: bool = False
     acked: list[Request] = field(default_factory=list)
     status: int = 0
+    at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    "When it came."
+    spoke_at: float | None = None
+    "When it was answered first, if only with a 1xx."
 
     def respond(
         self,
@@ -141,6 +145,8 @@ class Arrived:
     ) -> None:
         """Answer; a 2xx to an INVITE is repeated until its ACK comes."""
         self.status = max(self.status, status) if status >= 200 else self.status
+        if self.spoke_at is None:
+            self.spoke_at = asyncio.get_running_loop().time()
         lines = [("Contact", f"<{self.phone.contact}>"), *headers]
         if body and not any(name == "Content-Type" for name, _ in headers):
             lines.append(("Content-Type", "application/sdp"))

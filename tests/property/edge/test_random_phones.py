@@ -16,6 +16,9 @@ from tests.support.edges import World, sdp
 from tests.support.virtual_loop import VirtualLoop
 
 PEOPLE = (("A", "alice"), ("A", "amy"), ("B", "bob"), ("B", "bob"), ("B", "bea"))
+GIVEN_UP, FORGOTTEN = 30.0, 60.0
+"""Seconds: a device that says nothing to an INVITE in 64*T1 is given up (RFC 3261 17.1.1.2; it has
+to say 100 in 0.2 s), and its answer is ended cleanly for as long again."""
 EVERYTHING_IS_OVER = 700.0
 "Seconds: Timer C, then a CANCEL that nobody answers, then silence."
 
@@ -57,12 +60,17 @@ class RandomPhones(RuleBasedStateMachine):
 
     @property
     def ringing(self) -> list[Arrived]:
+        """What may be answered yet: not by a phone that was given up and forgotten meanwhile."""
         return [
             a
             for phone in self.living
             for a in phone.got("INVITE")
-            if not a.status and not a.cancelled
+            if not a.status and not a.cancelled and not self._forgotten(a)
         ]
+
+    def _forgotten(self, arrived: Arrived) -> bool:
+        spoke = arrived.spoke_at is not None and arrived.spoke_at - arrived.at < GIVEN_UP
+        return not spoke and self.loop.time() - arrived.at > FORGOTTEN
 
     @property
     def talks(self) -> list[Talk]:
