@@ -175,7 +175,12 @@ class Edge:
         )
         self.inbound = Inbound(hub, self._calls, in_dialog, parts.voucher, pending)
         self._overload = parts.overload
-        self.shedding = Shedding(hub, parts.overload, emergency=parts.reader.emergency)
+        self.shedding = Shedding(
+            hub,
+            parts.overload,
+            emergency=parts.reader.emergency,
+            sends_from=parts.registrar.senders.has,
+        )
         self.mail = Mail(hub, self._calls)
         self._watch = Watch(hub, parts.media_timeout)
         self._journal = Journal(hub, parts.records)

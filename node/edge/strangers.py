@@ -17,6 +17,7 @@ from node.edge.hub import Hub, PhoneUpstream
 from node.edge.identity import Caller, display_of, is_anonymous
 from node.edge.replies import reason_header, reply
 from node.sip.message import Request, Response
+from node.sip.token_bucket import TokenBucket
 
 BURST = 20
 "Requests that one network (a /24, in IPv6 a /48) may send at once."
@@ -35,29 +36,15 @@ ALSO_ALLOWED = ("ACK", "CANCEL", "BYE")
 
 
 @dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    at: Monotonic
-
-    def take(self, burst: float, per_second: float, now: Monotonic) -> bool:
-        self.tokens = min(burst, self.tokens + (now - self.at) * per_second)
-        self.at = now
-        if self.tokens < 1.0:
-            return False
-        self.tokens -= 1.0
-        return True
-
-
-@dataclass(slots=True)
 class Pace:
     """How fast strangers may ask, each network and all together."""
 
-    _networks: OrderedDict[bytes, _Bucket] = field(default_factory=OrderedDict)
-    _total: _Bucket = field(default_factory=lambda: _Bucket(TOTAL_BURST, Monotonic(0.0)))
+    _networks: OrderedDict[bytes, TokenBucket] = field(default_factory=OrderedDict)
+    _total: TokenBucket = field(default_factory=lambda: TokenBucket(TOTAL_BURST, Monotonic(0.0)))
 
     def allows(self, network: bytes, now: Monotonic) -> bool:
         """Whether one more request may come, which is counted."""
-        bucket = self._networks.pop(network, None) or _Bucket(BURST, now)
+        bucket = self._networks.pop(network, None) or TokenBucket(BURST, now)
         self._networks[network] = bucket
         if len(self._networks) > MAX_NETWORKS:
             self._networks.popitem(last=False)

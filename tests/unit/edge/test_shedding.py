@@ -1,16 +1,46 @@
 """New work is refused while messages wait; what is under way goes on."""
 
+from node.edge.shedding import KNOWN_BURST, KNOWN_PER_SECOND
 from node.edge.watch import INTERVAL
 from node.sip.overload import BEGIN, LOOKS, PEAK, Backlog
 from tests.support.edges import World, sdp
 from tests.support.virtual_time import in_virtual_time
 
 
-def fall_behind(world: World) -> Backlog:
-    backlog = Backlog(world["A"].edge._overload)
+def fall_behind(world: World, *, allowance: bool = False) -> Backlog:
+    """More waits than can be done; registered devices have no `allowance` left as a rule."""
+    edge = world["A"].edge
+    backlog = Backlog(edge._overload)
     for _ in range(LOOKS):
         backlog.left(BEGIN)
+    if not allowance:
+        while edge.shedding._is_allowed():
+            pass
     return backlog
+
+
+@in_virtual_time
+async def test_registered_phones_are_heard_in_a_flood_of_others() -> None:
+    """Up to their allowance, which comes back with time; who is not registered gets 503."""
+    world = World("A")
+    alice = world.phone("A", "alice")
+    await world.registered()
+    stranger = world.phone("A", "newcomer")
+    fall_behind(world, allowance=True)
+    first = stranger.register()
+    taken = [alice.register() for _ in range(int(KNOWN_BURST / 2))]  # each is challenged first
+    await world.settle(0.01)
+    beyond = [alice.register() for _ in range(3)]
+    await world.settle(0.005)
+    assert first.status == 503
+    assert {sent.status for sent in taken} == {200}
+    assert [sent.status for sent in beyond] == [503] * 3
+    assert world["A"].edge.shedding.figures["refused"] == 4
+    await world.settle(3 / KNOWN_PER_SECOND)
+    later = alice.register()
+    await world.settle(0.01)
+    assert later.status == 200
+    await world.over()
 
 
 @in_virtual_time
@@ -87,7 +117,7 @@ async def test_an_overload_is_over_some_time_after_its_last_refusal() -> None:
     await world.registered()
     backlog = fall_behind(world)
     alice.register()
-    await world.settle()
+    await world.settle(0.01)
     backlog.done()
     await world.settle(PEAK + 2 * INTERVAL)
     assert world["A"].edge.shedding.figures == {"now": False, "refused": 1}
