@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network
 
 import ifaddr
 
@@ -46,6 +47,19 @@ def own_addresses(listen: str | None) -> tuple[str, ...]:
     preferred = _default_source()
     usable.sort(key=lambda ip: (_RANK[scope_of(ip)], ip.version, str(ip) != preferred, ip))
     return tuple(str(ip) for ip in usable)
+
+
+def attached_networks() -> tuple[IPv4Network | IPv6Network, ...]:
+    """The networks that this machine has an interface in."""
+    found = {
+        ipaddress.ip_interface(
+            (held.ip if isinstance(held.ip, str) else held.ip[0], prefix)
+        ).network
+        for adapter in ifaddr.get_adapters()
+        for held in adapter.ips
+        if (prefix := held.network_prefix)
+    }
+    return tuple(found)
 
 
 def mesh_endpoints(config: Config, addresses: Sequence[str]) -> tuple[Endpoint, ...]:

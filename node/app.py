@@ -10,13 +10,14 @@ from dht.scope import may_try
 from federation.model.address import Endpoint
 from federation.model.clocks import SystemClock, SystemEntropy
 from federation.model.identity import NodeId
-from node.addresses import own_addresses, resolve_targets
+from node.addresses import attached_networks, own_addresses, resolve_targets
 from node.config import Config
 from node.discovery import Discovery
 from node.domain_desk import DomainNames
 from node.names import OwnNames
 from node.neighbours import Neighbours
 from node.opening import Opening
+from node.outer import OuterAddresses
 from node.process import Identity
 from node.sheet import ServedAt
 from node.state import StateFolder
@@ -80,7 +81,9 @@ class Node(Opening):
             addresses=addresses,
             sip_port=config.sip_port,
             tls_port=config.tls_port,
+            outer=OuterAddresses(config.relay.external_address, config.relay.inside_networks),
         )
+        self.names.outer.set_attached(attached_networks())
         self.node_id = self._key.id
         self.started_at = self._clock.monotonic()
         self.clock = self._clock
@@ -143,6 +146,7 @@ class Node(Opening):
         """This machine has other addresses; the directory follows `own_endpoints` by itself."""
         self.own_endpoints = self._mesh_endpoints(addresses)
         self.names.set_addresses(addresses)
+        self.names.outer.set_attached(attached_networks())
         self._serve(self._proven)
 
     def _on_found(self, node: NodeId, endpoints: tuple[Endpoint, ...]) -> None:

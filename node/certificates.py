@@ -178,7 +178,7 @@ def names_in_certificate(served: Callable[[], ServedAt]) -> Callable[[], Certifi
         now = served()
         proven = now.domains[: now.proven]
         return CertificateNames(
-            f"ringmesh {now.key_name[:16]}", now.addresses, (*proven, now.key_name)
+            f"ringmesh {now.key_name[:16]}", now.reached_at, (*proven, now.key_name)
         )
 
     return names

@@ -109,7 +109,7 @@ class Desks(Answers):
             node=self._key.id,
             proof=self.prover,
             resolver=self._resolver,
-            addresses=lambda: self.served_at.addresses,
+            addresses=lambda: self.served_at.reached_at,
             sip_port=self.config.sip_port,
             on_change=self._serve,
         )
@@ -131,7 +131,7 @@ class Desks(Answers):
 
     def _whereabouts(self) -> Whereabouts:
         config, served = self.config, self.served_at
-        return Whereabouts(self._key.id, served.addresses, config.sip_port, config.mesh_port)
+        return Whereabouts(self._key.id, served.reached_at, config.sip_port, config.mesh_port)
 
     def _careful(self, identify: Identify) -> Identify:
         return careful(

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from federation.model.address import AddressError, parse_ip
+from federation.model.address import AddressError, Endpoint, parse_ip
 from federation.model.identity import NodeId
-from node.sip.flow import DEFAULT_TLS_PORT, TransportName
+from node.outer import OuterAddresses
+from node.sip.flow import DEFAULT_TLS_PORT, Flow, TransportName
 
 
 class OwnNames:
@@ -18,10 +19,13 @@ class OwnNames:
         addresses: Iterable[str],
         sip_port: int,
         tls_port: int = DEFAULT_TLS_PORT,
+        outer: OuterAddresses | None = None,
     ) -> None:
         self.key_name = node.key_name
         self.sip_port = sip_port
         self.tls_port = tls_port
+        self.outer = OuterAddresses() if outer is None else outer
+        "Those outside a NAT; they are its own, too."
         self.set_domains(domains)
         self._addresses: set[str] = set()
         self.set_addresses(addresses)
@@ -38,7 +42,7 @@ class OwnNames:
     @property
     def addresses(self) -> frozenset[str]:
         """The IP addresses that mean this node."""
-        return frozenset(self._addresses)
+        return frozenset((*self._addresses, *self.outer.addresses))
 
     def is_own_domain(self, host: str) -> bool:
         """Whether `host` is the key name or a domain of this node."""
@@ -49,13 +53,26 @@ class OwnNames:
         if port is not None and port not in (self.sip_port, self.tls_port):
             return False
         try:
-            return str(parse_ip(host.strip("[]"))) in self._addresses
+            address = str(parse_ip(host.strip("[]")))
         except AddressError:
             return False
+        return address in self._addresses or address in self.outer.addresses
 
     def port_of(self, transport: TransportName) -> int:
         """Where this node listens for a transport: for Via and Record-Route."""
         return self.tls_port if transport == "TLS" else self.sip_port
+
+    def port_at(self, flow: Flow) -> int:
+        """Where this node listens: for WebSockets a port of the web server's."""
+        return flow.local.port if flow.is_web else self.port_of(flow.transport)
+
+    def host_of(self, flow: Flow) -> str:
+        """The address by which the far end of a flow reaches this node."""
+        return self.outer.facing(flow.local.host, flow.remote.host)
+
+    def reached_at(self, flow: Flow) -> str:
+        """Host and port, as in a URI, by which the far end of a flow reaches this node."""
+        return str(Endpoint(self.host_of(flow), self.port_at(flow)))
 
     def is_own(self, host: str, port: int | None) -> bool:
         """Whether a URI's host and port mean this node."""

@@ -9,6 +9,7 @@ from node.setting import PORT, require
 TURN_PORT = 3478
 TURN_TLS_PORT = 5349
 MAX_ALLOWED_PEERS = 200
+MAX_INSIDE_NETWORKS = 64
 LEAST_SECRET_BYTES = 16
 
 
@@ -23,6 +24,8 @@ class RelayConfig(Consent, frozen=True, kw_only=True):
     "Networks that may be relayed to though they are private or this machine's; for testbeds."
     external_address: tuple[str, ...] = ()
     "Addresses that lead here from outside a static NAT, at most one IPv4 and one IPv6."
+    inside_networks: tuple[str, ...] = ()
+    "Networks on this side of that NAT, beside those the machine is attached to."
     secret: str | None = None
     "Shared with a web server that hands out user names `expiry:login`; at least 16 characters."
 
@@ -47,13 +50,18 @@ class RelayConfig(Consent, frozen=True, kw_only=True):
             len(self.allow_peers),
             f"at most {MAX_ALLOWED_PEERS} networks",
         )
-        for text in self.allow_peers:
-            require(
-                _is_network(text),
-                "relay.allow_peers",
-                text,
-                "an address or a network like 10.0.0.0/8",
-            )
+        require(
+            len(self.inside_networks) <= MAX_INSIDE_NETWORKS,
+            "relay.inside_networks",
+            len(self.inside_networks),
+            f"at most {MAX_INSIDE_NETWORKS} networks",
+        )
+        for key, networks in (
+            ("relay.allow_peers", self.allow_peers),
+            ("relay.inside_networks", self.inside_networks),
+        ):
+            for text in networks:
+                require(_is_network(text), key, text, "an address or a network like 10.0.0.0/8")
         versions = [":" in text for text in self.external_address]
         for text in self.external_address:
             require(_is_ip(text), "relay.external_address", text, "an IP address")

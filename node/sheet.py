@@ -1,7 +1,7 @@
 """What a person is told about an account: login, password, server, number and addresses."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from federation.model.address import parse_ip
@@ -10,6 +10,7 @@ from federation.model.identity import NodeId
 from federation.model.number import Number
 from node.addresses import own_addresses
 from node.config import Config
+from node.outer import OuterAddresses
 from node.relay_config import TURN_PORT, TURN_TLS_PORT
 
 SIP_PORT = 5060
@@ -25,6 +26,8 @@ class ServedAt:
     addresses: tuple[str, ...]
     "The node's own IP addresses, best first; at least one."
     sip_port: int
+    outer: tuple[str, ...] = ()
+    "Those that lead here from outside a static NAT, IPv4 first."
     domains: tuple[str, ...] = ()
     "Own domains, proven ones first."
     proven: int = 0
@@ -43,6 +46,7 @@ class ServedAt:
             key_name=node.key_name,
             addresses=own_addresses(config.listen),
             sip_port=config.sip_port,
+            outer=OuterAddresses(config.relay.external_address).addresses,
             domains=tuple(domains),
             proven=len([domain for domain in domains if domain in proven]),
             turn_port=config.turn_port,
@@ -51,13 +55,17 @@ class ServedAt:
 
     @property
     def server(self) -> str:
-        """What a phone's `server` field takes: the first proven domain, else the best address."""
+        """What a phone's `server` field takes: the first proven domain, else the best address.
+
+        From outside a static NAT that is the outer address; phones inside may use an inner one.
+        """
         return self._with_port(self._server_host)
 
     def uris(self, login: str) -> list[str]:
         """Every SIP URI of an account, the most readable first."""
-        by_address = self._with_port(_host(self.addresses[0]))
-        hosts = [*self.domains, self.key_name, by_address]
+        addresses = (*self.outer, self.addresses[0])
+        by_address = [self._with_port(_host(address)) for address in addresses]
+        hosts = [*self.domains, self.key_name, *by_address]
         return [f"sip:{login}@{host}" for host in hosts]
 
     def turn(self, login: str) -> dict[str, Any]:
@@ -75,7 +83,17 @@ class ServedAt:
     @property
     def login_domains(self) -> tuple[str, ...]:
         """What devices may put after a login when they prove a password."""
-        return (*self.domains, self.key_name, *map(_host, self.addresses))
+        return (*self.domains, self.key_name, *map(_host, self.reached_at))
+
+    @property
+    def reached_at(self) -> tuple[str, ...]:
+        """Every address that leads here, from outside or from inside a NAT; best first."""
+        return tuple(dict.fromkeys((*self.outer, *self.addresses)))
+
+    @property
+    def by_address(self) -> "ServedAt":
+        """The same for nodes that are lent a relay: they should not have to ask DNS."""
+        return replace(self, proven=0)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, to be kept for commands that run while the node is stopped."""
@@ -83,6 +101,7 @@ class ServedAt:
             "key_name": self.key_name,
             "addresses": list(self.addresses),
             "sip_port": self.sip_port,
+            "outer": list(self.outer),
             "domains": list(self.domains),
             "proven": self.proven,
             "turn_port": self.turn_port,
@@ -101,6 +120,7 @@ class ServedAt:
                 key_name=str(values["key_name"]),
                 addresses=tuple(map(str, values["addresses"])),
                 sip_port=int(values["sip_port"]),
+                outer=tuple(map(str, values.get("outer", ()))),
                 domains=tuple(map(str, values["domains"])),
                 proven=int(values["proven"]),
                 turn_port=int(values.get("turn_port", TURN_PORT)),
@@ -121,7 +141,7 @@ class ServedAt:
 
     @property
     def _server_host(self) -> str:
-        return self.domains[0] if self.proven else _host(self.addresses[0])
+        return self.domains[0] if self.proven else _host(self.reached_at[0])
 
     def _with_port(self, host: str) -> str:
         return host if self.sip_port == SIP_PORT else f"{host}:{self.sip_port}"

@@ -57,7 +57,7 @@ class TrunkRoom:
             self.book,
             finder=self._finder,
             flow_to=transports.flow_to,
-            port_of=names.port_of,
+            reached_at=names.reached_at,
             secret=loaded.route_secret,
             clock=clock,
             entropy=entropy,

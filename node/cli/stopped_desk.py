@@ -181,7 +181,7 @@ def stopped_bans(folder: StateFolder) -> Iterator[BanDesk]:
             BanBook(bans, WriteThrough(database), now=clock.unix()),
             clock,
             allowed=config.limits.networks,
-            own=lambda: served.addresses,
+            own=lambda: served.reached_at,
         )
 
 
@@ -211,7 +211,7 @@ def stopped_domains(folder: StateFolder) -> Iterator[DomainDesk]:
 
         yield DomainDesk(
             names=names,
-            whereabouts=lambda: Whereabouts(node, served.addresses, served.sip_port, int(port)),
+            whereabouts=lambda: Whereabouts(node, served.reached_at, served.sip_port, int(port)),
             accounts=lambda: accounts,
             keep=keep,
             resolver=DnsResolver(config.dns.endpoints),

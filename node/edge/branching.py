@@ -91,7 +91,7 @@ class BranchMaker:
             media = self.media(group, context)
             if media is not None:
                 flow = side.flow
-                media.phone(flow.local.host, flow.remote.host, branch=branch_id)
+                media.phone(flow, self.hub.names.host_of(flow), branch=branch_id)
                 copy.body = self.offer(media, request, branch_id, copy.body).body
         self.hub.forwarder.push_via(copy, side, self.hub.forwarder.loop_mark(request))
 
@@ -191,7 +191,7 @@ class BranchMaker:
         match group.caller:
             case PhoneSide(flow=flow) as phone:
                 is_plain = isinstance(phone, PlainSide)
-                media.phone(flow.local.host, flow.remote.host, is_plain=is_plain)
+                media.phone(flow, self.hub.names.host_of(flow), is_plain=is_plain)
             case NodeSide(node=node):
                 peer_ip = self.hub.links.remote_ip(node) or ""
                 media.node(peer_ip, peer_ip)

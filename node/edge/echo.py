@@ -78,7 +78,7 @@ class EchoService:
         )
         match group.caller:
             case PhoneSide(flow=flow):
-                media.phone(flow.local.host, flow.remote.host)
+                media.phone(flow, self.hub.names.host_of(flow))
             case NodeSide(node=node):
                 peer_ip = self.hub.links.remote_ip(node) or ""
                 media.node(peer_ip, peer_ip)

@@ -145,9 +145,9 @@ class Forwarder:
         """Our Via value towards one side."""
         if isinstance(receiver, PhoneSide):
             flow = receiver.flow
-            port = self._port_of(flow)
+            port = self._names.port_at(flow)
             params = (("rport", None), ("branch", branch))
-            return Via(flow.transport, flow.local.host, port, params)
+            return Via(flow.transport, self._names.host_of(flow), port, params)
         transport = "QUIC" if isinstance(receiver, NodeSide) else "UDP"
         return Via(transport, self._node.key_name, None, (("branch", branch),))
 
@@ -157,11 +157,7 @@ class Forwarder:
 
     def own_uri(self, flow: Flow) -> str:
         """The host and port by which the far end of `flow` reaches this node."""
-        return f"{_bracketed(flow.local.host)}:{self._port_of(flow)}"
-
-    def _port_of(self, flow: Flow) -> int:
-        """Where this node listens: for WebSockets a port of the web server's."""
-        return flow.local.port if flow.is_web else self._names.port_of(flow.transport)
+        return self._names.reached_at(flow)
 
     def backward(self, response: Response, request: Request) -> Response:
         """A response as the sender of `request` must see it: its own Vias, From and To.
@@ -179,10 +175,6 @@ class Forwarder:
             token = self._tokens.issue(MESH_SIDE, call_id)
             return f"sip:{token}@{self._node.key_name};transport=quic;lr"
         return None
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _number(text: str) -> int:

@@ -18,6 +18,7 @@ from media_relay.session import Anchor, RelaySession
 from node.edge.codec import codec_of
 from node.edge.legs import Leg, LegEnd, LegMark, NoIndex
 from node.edge.phone_media import PhoneEnd, PhoneMark
+from node.sip.flow import Flow
 from node.sip.sdp import MediaSection, Sdp
 
 __all__ = ["CallMedia", "Carried", "LegAnswer", "LegOffer", "MediaError", "NoIndex", "Role"]
@@ -136,17 +137,17 @@ class CallMedia:
 
     def phone(
         self,
-        local_ip: str,
-        signalling_ip: str,
+        flow: Flow,
+        told_ip: str,
         *,
         branch: int | None = None,
         is_plain: bool = False,
     ) -> None:
-        """Add an end towards a phone: the caller's, or that of a branch.
+        """Add an end towards a phone, which is told `told_ip`: the caller's, or that of a branch.
 
         `is_plain`: it belongs to another SIP network and proved nothing.
         """
-        self._add(PhoneEnd(self.session, local_ip, signalling_ip, is_plain=is_plain), branch)
+        self._add(PhoneEnd(self.session, flow, told_ip, is_plain=is_plain), branch)
 
     def node(self, local_ip: str, peer_ip: str, *, branch: int | None = None) -> None:
         """Add an end towards another node: the caller's, or that of a branch."""

@@ -248,7 +248,7 @@ class Outward:
         media = self.branches.media(group, context)
         if media is not None:
             flow = side.flow
-            media.phone(flow.local.host, flow.remote.host, branch=branch_id, is_plain=True)
+            media.phone(flow, self.hub.names.host_of(flow), branch=branch_id, is_plain=True)
             copy.body = self.branches.offer(media, context.request, branch_id, copy.body).body
 
     def shown(self, account: Account, request: Request, own: str) -> str:

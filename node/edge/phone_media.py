@@ -1,8 +1,8 @@
 """The end of a call's media that faces a phone: one anchor for each m= line.
 
-The phone is told our anchor's address; we learn where it wants its media and from which IPs it
-may be heard: what its SDP says, its ICE candidates, and where its SIP comes from, since a phone
-behind a NAT describes addresses that nobody can reach.
+The phone is told our anchor's address (the outer one if a NAT is between); we learn where it wants
+its media and from which IPs it may be heard: what its SDP says, its ICE candidates, and where its
+SIP comes from, since a phone behind a NAT describes addresses that nobody can reach.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from federation.model.address import Endpoint
 from media_relay.session import Anchor, RelaySession
+from node.sip.flow import Flow
 from node.sip.sdp import MediaSection, Sdp
 
 ICE_RELAY_PRIORITY = 256
@@ -64,15 +65,19 @@ class PhoneEnd:
     def __init__(
         self,
         session: RelaySession,
-        local_ip: str,
-        signalling_ip: str,
+        flow: Flow,
+        told_ip: str,
         *,
         is_plain: bool = False,
     ) -> None:
-        """`is_plain`: unasked, it is sent media only where its signalling comes from."""
+        """`told_ip` leads to this machine for the phone, as `flow.local` does from here.
+
+        `is_plain`: unasked, it is sent media only where its signalling comes from.
+        """
         self._session = session
-        self._local_ip = local_ip
-        self._signalling_ip = signalling_ip
+        self._local_ip = flow.local.host
+        self._signalling_ip = flow.remote.host
+        self._told_ip = told_ip
         self._is_plain = is_plain
         self._lines: dict[int, _Line] = {}
 
@@ -136,24 +141,26 @@ class PhoneEnd:
             if line.is_tcp:
                 line.pin_connection()
         if sdp.connection is not None and not sdp.connection.is_null:
-            sdp.session.set_connection(self._local_ip)
-        sdp.session.align_origin(self._local_ip)
+            sdp.session.set_connection(self._told_ip)
+        sdp.session.align_origin(self._told_ip)
 
     def give(self, index: int, line: MediaSection) -> None:
         """Write our anchor into one m= line of a description for the phone."""
         anchor = self._line(index).anchor
+        rtp = Endpoint(self._told_ip, anchor.rtp.port)
+        rtcp = Endpoint(self._told_ip, anchor.rtcp.port)
         connection = line.connection
         if connection is not None and connection.is_null and not line.has_ice:
-            line.set_port(anchor.rtp.port)
+            line.set_port(rtp.port)
         else:
-            line.set_address(anchor.rtp.host, anchor.rtp.port)
+            line.set_address(rtp.host, rtp.port)
         if not line.is_udptl:
-            line.set_rtcp(anchor.rtp if line.has_rtcp_mux else anchor.rtcp)
+            line.set_rtcp(rtp if line.has_rtcp_mux else rtcp)
         line.remove("remote-candidates")
         if line.has_ice:
-            line.append("candidate", _candidate(anchor.rtp, _RTP))
+            line.append("candidate", _candidate(rtp, _RTP))
             if not line.has_rtcp_mux:
-                line.append("candidate", _candidate(anchor.rtcp, _RTCP))
+                line.append("candidate", _candidate(rtcp, _RTCP))
 
     def part_rtcp(self, index: int) -> None:
         """The phone's offer to send RTCP with RTP was declined (RFC 5761 5.1.1)."""

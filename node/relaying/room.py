@@ -1,7 +1,6 @@
 """Everything about relaying for others and by others, made and joined for one node."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from dht.directory import Directory
 from federation.model.address import Endpoint
@@ -60,7 +59,7 @@ class RelayRoom:
             key,
             config.net,
             pool,
-            uris=lambda: served_outside(config, served()).turn("")["uris"],
+            uris=lambda: served().by_address.turn("")["uris"],
             refusal=self.owner.refusal,
             clock=clock,
             entropy=entropy,
@@ -180,12 +179,3 @@ def _shown(candidate: RelayCandidate) -> JsonObject:
         "sessions_free": None if offer is None else offer.sessions_free,
         "full": candidate.is_full,
     }
-
-
-def served_outside(config: Config, served: ServedAt) -> ServedAt:
-    """Where strangers reach what phones of this node reach: outside a static NAT, if there is one.
-
-    By address, since who is lent a relay should not have to ask DNS.
-    """
-    addresses = dict.fromkeys((*config.relay.external_address, *served.addresses))
-    return replace(served, addresses=tuple(addresses), proven=0)

@@ -114,7 +114,7 @@ class TrunkLines:
         *,
         finder: Finder,
         flow_to: Callable[[TransportName, Endpoint, str], Flow],
-        port_of: Callable[[TransportName], int],
+        reached_at: Callable[[Flow], str],
         secret: bytes,
         clock: Clock,
         entropy: Entropy,
@@ -123,7 +123,7 @@ class TrunkLines:
         self._book = book
         self._finder = finder
         self._flow_to = flow_to
-        self._port_of = port_of
+        self._reached_at = reached_at
         self._secret = secret
         self._clock = clock
         self._entropy = entropy
@@ -203,10 +203,9 @@ class TrunkLines:
         return Line(trunk, core, credentials, token)
 
     def _contact(self, token: str, hop: Hop) -> str:
-        host = self.flow_to(hop).local.host
-        host = f"[{host}]" if ":" in host else host
+        own = self._reached_at(self.flow_to(hop))
         transport = "" if hop.transport == "UDP" else f";transport={hop.transport.lower()}"
-        return f"sip:{token}@{host}:{self._port_of(hop.transport)}{transport}"
+        return f"sip:{token}@{own}{transport}"
 
     def _shut(self, line: Line) -> None:
         for timer in (line.timer, line.watching):

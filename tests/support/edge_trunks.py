@@ -71,7 +71,7 @@ def edge_trunks(clock: Clock, names: OwnNames, entropy: Entropy, ip: str) -> Edg
         book,
         finder=finder,
         flow_to=flow_to,
-        port_of=names.port_of,
+        reached_at=names.reached_at,
         secret=b"s" * 32,
         clock=clock,
         entropy=entropy,

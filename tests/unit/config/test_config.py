@@ -14,7 +14,7 @@ from node.config import (
     TlsConfig,
     split_target,
 )
-from node.relay_config import MAX_ALLOWED_PEERS, RelayConfig
+from node.relay_config import MAX_ALLOWED_PEERS, MAX_INSIDE_NETWORKS, RelayConfig
 
 
 def test_nothing_has_to_be_set() -> None:
@@ -156,6 +156,8 @@ def test_turn_has_its_usual_ports_and_moves_with_the_offset() -> None:
         ("allow_peers", ("10.0.0.0/8",) * (MAX_ALLOWED_PEERS + 1)),
         ("external_address", ("example.org",)),
         ("external_address", ("192.0.2.1", "192.0.2.2")),
+        ("inside_networks", ("10.0.0.1/8",)),
+        ("inside_networks", ("10.0.0.0/8",) * (MAX_INSIDE_NETWORKS + 1)),
         ("secret", "short"),
     ],
 )

@@ -1,16 +1,22 @@
 """Own addresses, what to bind, and looking names up."""
 
 import ipaddress
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from federation.model.address import Endpoint
 from node import addresses
-from node.addresses import listen_hosts, mesh_endpoints, own_addresses, resolve_targets
+from node.addresses import (
+    attached_networks,
+    listen_hosts,
+    mesh_endpoints,
+    own_addresses,
+    resolve_targets,
+)
 from node.config import Config
 from node.relay_config import RelayConfig
-from node.relaying.room import served_outside
 from node.sheet import ServedAt
 
 
@@ -89,6 +95,12 @@ def test_outside_a_static_nat_a_node_is_reached_by_its_external_address() -> Non
         domains=("example.org",),
         proven=1,
     )
-    outside = served_outside(config, inside)
-    assert outside.turn("")["uris"][0] == "turn:198.51.100.7:3478?transport=udp"
-    assert served_outside(Config(), inside).turn("")["uris"][0].startswith("turn:10.0.0.5:")
+    outside = replace(inside, outer=("198.51.100.7",))
+    assert outside.by_address.turn("")["uris"][0] == "turn:198.51.100.7:3478?transport=udp"
+    assert inside.by_address.turn("")["uris"][0].startswith("turn:10.0.0.5:")
+
+
+def test_every_own_address_lies_in_an_attached_network() -> None:
+    networks = attached_networks()
+    for text in own_addresses(None):
+        assert any(ipaddress.ip_address(text) in network for network in networks)
