@@ -50,6 +50,7 @@ from node.software import VERSION
 from node.storage.errors import StorageError
 from node.storage.pins import PinBook, PinKind
 from node.storage.storage import Storage
+from node.trace_desk import TraceDesk
 from node.trunk_answers import TrunkAnswers
 from node.turn_credentials import turn_credentials
 from node.verdicts import kind_of, servers_as_json, way_out
@@ -91,6 +92,7 @@ class Answers(TrunkAnswers, RelayAnswers):
     message_desk: MessageDesk
     ban_desk: BanDesk
     web_desk: WebDesk
+    trace_desk: TraceDesk
 
     # Looking
 

@@ -14,6 +14,7 @@ GET    /v1/groups              POST   /v1/users/{login}/features
 POST   /v1/groups              GET, POST, DELETE /v1/groups/{login}
 Trunks and DIDs: `node.trunk_api`.
 GET    /v1/records?limit=&account=&since=
+GET    /v1/calls/{id}/trace?format=
 GET    /v1/bans                POST /v1/bans               DELETE /v1/bans/{address}
 The console's own: `node.web.api`.
 """
@@ -29,6 +30,7 @@ from node.api_bans import ban_routes
 from node.api_features import feature_routes
 from node.api_messages import message_routes
 from node.api_records import record_routes
+from node.api_traces import trace_routes
 from node.control import NodeControl, RefusedError
 from node.relaying.answers import RelayControl
 from node.relaying.api import RelayApi
@@ -87,6 +89,7 @@ def api_routes(control: ApiControl) -> list[web.RouteDef]:
         *message_routes(control),
         *ban_routes(control),
         *console_routes(control),
+        *trace_routes(control),
         *TrunkApi(control, _answer).routes(),
         *RelayApi(control, _answer).routes(),
     ]

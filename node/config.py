@@ -23,6 +23,7 @@ from node.setting import SettingError as SettingError
 from node.setting import one_of as _one_of
 from node.setting import require as _require
 from node.sip_config import SipConfig
+from node.trace_config import TraceConfig
 from node.web_config import WebConfig
 
 PORT_OFFSET_STEP = 10
@@ -201,6 +202,7 @@ class Config(_Section, frozen=True, kw_only=True):
     log: LogConfig = LogConfig()
     limits: LimitsConfig = LimitsConfig()
     web: WebConfig = WebConfig()
+    trace: TraceConfig = TraceConfig()
 
     def __post_init__(self) -> None:
         self._check_network()

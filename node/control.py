@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from node.message_desk import MessageDesk
     from node.phone_features import PhoneFeatures
     from node.storage.storage import Storage
+    from node.trace_desk import TraceDesk
     from node.web.desk import WebDesk
 
 JsonObject = dict[str, Any]
@@ -39,6 +40,7 @@ class NodeControl(Protocol):
     "Call forwarding, do-not-disturb and ring groups; there once the node was started."
     ban_desk: "BanDesk"
     web_desk: "WebDesk"
+    trace_desk: "TraceDesk"
     storage: "Storage"
     clock: "Clock"
 

@@ -55,6 +55,9 @@ from node.storage.published import PublishedNames
 from node.storage.ring_groups import RingGroups
 from node.storage.storage import Storage
 from node.storage.verified_numbers import VerifiedNumbers
+from node.trace_desk import TraceDesk
+from node.tracing.tap import Tap
+from node.tracing.traces import CallTraces
 from node.trunk_room import TrunkRoom
 from node.turn import TurnService
 from node.turn_credentials import turn_secret
@@ -225,6 +228,7 @@ class Opening(Desks):
             proven=self.prover.cached,
         )
         small = PooledEntropy()
+        self._tap = Tap()
         self.edge = Edge(
             EdgeParts(
                 node=self._key.id,
@@ -254,14 +258,24 @@ class Opening(Desks):
                 outward=outward,
                 messages=MessageStore(self._storage),
                 trunks=self._trunks.parts,
+                tap=self._tap,
             )
         )
+        self._open_traces(self.edge)
         self._receiver.target = self.edge.inbound
         self._stack.push_async_callback(self.edge.close)
         self._stack.push_async_callback(self.links.drain)
         self.edge.start(loaded.dialogs, loaded.messages)
         self._trunks.start(self.edge)
         self._stack.push_async_callback(self._trunks.close)
+
+    def _open_traces(self, edge: Edge) -> None:
+        """What is remembered of the messages that pass the edge."""
+        traces = None
+        if self._config.trace.calls:
+            traces = CallTraces(lambda: {group.call_id for group in edge.dialogs})
+            self._tap.read_by(traces.take)
+        self.trace_desk = TraceDesk(edge, self._tap, traces, self.storage, self._clock)
 
     def _open_trunks(self, loaded: Loaded) -> None:
         self._trunks = TrunkRoom(

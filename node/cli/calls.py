@@ -1,4 +1,4 @@
-"""`ringmesh call list|hangup|log`."""
+"""`ringmesh call list|hangup|log|trace`."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -75,6 +75,33 @@ def log(
             [_row(call) for call in calls],
             "no calls",
         )
+
+
+@app.command()
+def trace(
+    call: Annotated[
+        str,
+        typer.Argument(help="An id from `ringmesh call list` or `call log --json`, or a Call-ID."),
+    ],
+    as_text: Annotated[
+        bool, typer.Option("--text", help="Print every message below the diagram.")
+    ] = False,
+    as_json: AsJson = False,
+    state: State = None,
+) -> None:
+    """Show the SIP messages of a call, under way or ended, as a ladder. Secrets are masked."""
+    if as_text and as_json:
+        raise typer.BadParameter("either --text or --json")
+    if not call:
+        raise typer.BadParameter("say which call: an id from `ringmesh call list`, or a Call-ID")
+    answer = client_of(state).get("calls", call, "trace")
+    if as_json:
+        print_json(answer)
+        return
+    from node.tracing.ladder import as_text as written
+    from node.tracing.ladder import ladder
+
+    typer.echo(written(answer) if as_text else ladder(answer), nl=False)
 
 
 def _records(

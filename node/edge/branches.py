@@ -18,6 +18,7 @@ from node.sip.effects import ClientKey
 from node.sip.errors import SipParseError
 from node.sip.flow import Flow
 from node.sip.message import Request, Response, parse_message
+from node.tracing.tap import RECEIVED, SENT, call_id_of, frame_text
 
 TXN_BYTES = 16
 
@@ -191,6 +192,8 @@ class MeshBranch:
     node: NodeId | None = None
     "The node that was asked last."
     txn: bytes = b""
+    sip: bytes = b""
+    "The request as it was sent last."
     client: MeshClient | None = None
     heard: bool = False
     "A response came: this node has the request, so no other may get it."
@@ -205,6 +208,8 @@ class MeshBranch:
         self.pending[self.txn] = self
         try:
             request = self.compose(attempt.node, self.txn)
+            self.sip = request.sip
+            self.hub.note((self.hub.now(), SENT, request.sip, attempt.node))
             self.client = self.hub.links.request(attempt.node, attempt.hints, request, self)
         except (PeerError, RelayError) as error:
             self._forget(self.txn)
@@ -214,7 +219,9 @@ class MeshBranch:
         """Cancel at the node that was asked; no other is asked any more."""
         self.cancelled = True
         self.attempts.clear()
-        if self.client is not None:
+        if self.client is not None and self.node is not None:
+            text = frame_text("cancel", call_id_of(self.sip))
+            self.hub.note((self.hub.now(), SENT, text, self.node))
             self.client.cancel()
 
     def on_accepted(self, txn: bytes, peer_ip: str) -> None:
@@ -224,8 +231,9 @@ class MeshBranch:
 
     def on_response(self, txn: bytes, response: MeshResponse, peer_ip: str) -> None:
         """A response frame arrived on our stream, or a further 2xx on one of its own."""
-        if txn != self.txn:
+        if txn != self.txn or self.node is None:
             return
+        self.hub.note((self.hub.now(), RECEIVED, response.sip, self.node))
         self.heard = True
         if response.is_final:
             self.hub.later(TRANSACTION_LIFE, lambda: self._forget(txn))

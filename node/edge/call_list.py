@@ -22,6 +22,11 @@ class CallInfo:
     peer: NodeId | None
 
 
+def call_id_of(dialogs: Iterable[DialogSet], call: str) -> str | None:
+    """The Call-ID of the call under way that people know by this id."""
+    return next((group.call_id for group in dialogs if str(group.id) == call), None)
+
+
 def calls_of(dialogs: Iterable[DialogSet], *, now: UnixTime) -> list[CallInfo]:
     """Every call of these sets that is not over."""
     found = []

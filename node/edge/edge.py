@@ -75,6 +75,7 @@ from node.storage.dialogs import DialogStore
 from node.storage.features import FeatureBook
 from node.storage.messages import KeptMessage, MessageStore
 from node.storage.ring_groups import RingGroups
+from node.tracing.tap import RECEIVED, SENT, Tap
 
 DRAIN_WAIT = 2.0
 "Seconds to wait for the answers to our BYEs and `bye` frames."
@@ -116,6 +117,8 @@ class EdgeParts:
     outward: OutwardParts | None = None
     "What calls to other SIP networks need; `None`: there are none."
     trunks: TrunkParts = field(default_factory=TrunkParts)
+    tap: Tap = field(default_factory=Tap)
+    "Told of every message."
 
 
 class Edge:
@@ -138,7 +141,9 @@ class Edge:
             entropy=parts.entropy,
             gruus=Gruus(parts.token_secret, parts.entropy),
             carry_out=self._carry_out,
+            note=parts.tap.note,
         )
+        self._now, self._note = hub.now, parts.tap.note
         limits = parts.limits
         hub.limits = OutboundLimits(limits.calls_per_hour, limits.targets_per_hour)
         self.guard = hub.guard = Guard(
@@ -183,7 +188,8 @@ class Edge:
         )
         self.mail = Mail(hub, self._calls)
         self._watch = Watch(hub, parts.media_timeout)
-        self._journal = Journal(hub, parts.records)
+        self.journal = Journal(hub, parts.records)
+        self.dialogs = hub.dialogs
         self._do = self._handlers()
         self._timers = hub.layer.timers
         self._waker = Waker(hub.alarms, self._on_timer)
@@ -236,6 +242,7 @@ class Edge:
         """Begin; calls that a crash left open (`stored`) are ended, `messages` wait on."""
         self.mail.restore(messages)
         self._hub.later(INTERVAL, self._on_tick)
+        self._parts.tap.follow(self._hub.later)
         for row_id, data in stored.items():
             self._parts.dialogs.remove(row_id)
             try:
@@ -261,7 +268,7 @@ class Edge:
 
     async def close(self) -> None:
         """Stop timers and tasks."""
-        self._journal.flush()
+        self.journal.flush()
         await self._hub.close()
 
     # From the transports
@@ -272,7 +279,8 @@ class Edge:
             return
         if self._overload.is_alert and self.shedding.takes(data, flow):
             return
-        now = self._hub.now()
+        now = self._now()
+        self._note((now, RECEIVED, data, flow))
         self._carry_out(self._hub.layer.receive_data(data, flow, now=now))
 
     def flow_closed(self, flow: Flow) -> None:
@@ -361,6 +369,7 @@ class Edge:
             self._waker.wake(bound)
 
     def _send(self, effect: Send) -> None:
+        self._note((self._now(), SENT, effect.data, effect.flow))
         self._hub.wires.send(effect.data, effect.flow)
 
     def _responded(self, effect: ResponseArrived) -> None:
@@ -433,4 +442,4 @@ class Edge:
         answered = [d for d in group.dialogs.values() if d.answered_at is not None]
         if answered:
             self._parts.dialogs.remove(str(group.id))
-        self._journal.ended(group, reason)
+        self.journal.ended(group, reason)

@@ -20,6 +20,7 @@ from node.edge.trunk_branch import TrunkBranch, shift_for
 from node.sip.errors import SipParseError
 from node.sip.message import Request, Response
 from node.sip.uri import Uri
+from node.tracing.tap import SENT, bye_text
 
 BYE_FRAME_TIMEOUT = 2.0
 "Seconds to wait for the other node's answer to a `bye` frame."
@@ -174,6 +175,8 @@ class Endings:
         self._send_bye_frame(OwedBye(node, frame, Monotonic(self.hub.now() + KEPT)))
 
     def _send_bye_frame(self, owed: OwedBye) -> None:
+        text = bye_text(owed.frame)
+        self.hub.note((self.hub.now(), SENT, text, owed.node))
         self.waiting += 1
         self.hub.spawn(self._deliver(owed))
 

@@ -27,6 +27,7 @@ from node.sip.flow import Flow
 from node.sip.gruu import Gruus
 from node.sip.message import Request, Response
 from node.sip.transaction import TransactionLayer
+from node.tracing.tap import SENT, Noted
 
 TRANSACTION_LIFE = 32.0
 "64*T1: how long a finished transaction may still be repeated, in seconds."
@@ -124,6 +125,8 @@ class Hub:
     gruus: Gruus
     carry_out: Callable[[Iterable[Effect]], None]
     "Does what the transaction layer asked for."
+    note: Callable[[Noted], None]
+    "Takes every message that is received or sent (`node.tracing.tap`)."
     endings: Endings = field(init=False)
     guard: Guard = field(init=False)
     limits: OutboundLimits = field(default_factory=OutboundLimits)
@@ -183,7 +186,9 @@ class Hub:
             self.forwarder.change_via(request, flow)
         if flow.reliable:
             request.ensure_content_length()
-        self.wires.send(request.encode(), flow)
+        data = request.encode()
+        self.note((self.now(), SENT, data, flow))
+        self.wires.send(data, flow)
 
     def tag(self) -> str:
         """A fresh tag (RFC 3261 19.3)."""
@@ -242,6 +247,7 @@ class MeshUpstream:
         """Send a response back; after the final one, a further 2xx goes its own way."""
         txn = self.transaction
         data = response.encode()
+        self.hub.note((self.hub.now(), SENT, data, txn.peer))
         if self.answered:
             if response.status < 300:
                 self.hub.links.push_2xx(txn.peer, txn.request.txn, data, legs)

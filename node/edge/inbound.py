@@ -20,6 +20,7 @@ from node.edge.replies import reason_header, reply
 from node.edge.vouching import Voucher
 from node.sip.errors import SipParseError
 from node.sip.message import Request, Response, parse_message
+from node.tracing.tap import RECEIVED, bye_text, call_id_of, frame_text
 
 
 @dataclass(slots=True)
@@ -62,7 +63,7 @@ class Inbound:
             upstream.respond(reply(self.hub, upstream.request, 481))
             return
         context = self.in_dialog.request(upstream, match, txn.request.legs)
-        txn.on_cancel = lambda reason: context.cancel()
+        self._cancel_by(txn, context)
 
     def _outside(self, upstream: MeshUpstream, txn: ServerTransaction) -> None:
         request, peer = upstream.request, txn.peer
@@ -72,7 +73,7 @@ class Inbound:
             upstream.respond(reply(self.hub, request, 480, Reason=text))
             return
         context = self.calls.from_node(upstream, sender)
-        txn.on_cancel = lambda reason: context.cancel()
+        self._cancel_by(txn, context)
         statement = self.voucher.read(txn.request, request, peer)
         if self.voucher.needs_check(statement):
             context.hold()
@@ -80,6 +81,16 @@ class Inbound:
             return
         caller = self.voucher.known_caller(statement, request, peer, number_holds=True)
         self.calls.deliver(context, caller)
+
+    def _cancel_by(self, txn: ServerTransaction, context: RequestContext) -> None:
+        """Have the other node's cancel frame end a request."""
+
+        def cancel(reason: str) -> None:
+            text = frame_text("cancel", call_id_of(txn.request.sip), f"Reason: {reason}")
+            self.hub.note((self.hub.now(), RECEIVED, text, txn.peer))
+            context.cancel()
+
+        txn.on_cancel = cancel
 
     async def _check_then_deliver(
         self, context: RequestContext, statement: Statement | None, peer: NodeId
@@ -116,6 +127,7 @@ class Inbound:
 
     def on_bye(self, peer: NodeId, bye: Bye) -> bool:
         """The other node ends a dialog from its middle; only that dialog's node may."""
+        self.hub.note((self.hub.now(), RECEIVED, bye_text(bye), peer))
         match = self.hub.dialogs.find(
             bye.call_id, bye.sender_tag, bye.receiver_tag, lambda side: _is_at(side, peer)
         )
@@ -154,6 +166,7 @@ class Inbound:
         )
 
     def _read(self, frame: MeshRequest, peer: NodeId) -> Request | None:
+        self.hub.note((self.hub.now(), RECEIVED, frame.sip, peer))
         try:
             message = parse_message(frame.sip)
         except SipParseError as error:

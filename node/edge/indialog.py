@@ -39,6 +39,7 @@ from node.sip.line import Line, written
 from node.sip.message import Request, Response
 from node.sip.registrar import Registrar
 from node.sip.uri import Uri
+from node.tracing.tap import SENT
 
 UNHEARD = (408, 430, 480)
 "Answers to a BYE that may mean that it never arrived."
@@ -273,6 +274,7 @@ class InDialog:
                 self.hub.forwarder.push_via(copy, side)
                 txn = self.hub.entropy.token(TXN_BYTES)
                 frame = MeshRequest(txn=txn, sip=copy.encode(), legs=out_legs)
+                self.hub.note((self.hub.now(), SENT, frame.sip, node))
                 self.hub.links.send_ack(node, hints, frame)
             case ServiceSide():
                 self.echo.acknowledged(dialog)

@@ -54,6 +54,13 @@ class Journal:
         else:
             self.hub.later(COUNTERS_WITHIN, lambda: self._write(record.id))
 
+    def call_id_of(self, record_id: str) -> str | None:
+        """The Call-ID of a call whose record is not written yet; its number will do."""
+        for known, (record, _) in self._unwritten.items():
+            if record_id in (known, known.rpartition("-")[2]):
+                return record.call_id
+        return None
+
     def flush(self) -> None:
         """Write what waits, with the counters that are known."""
         for record_id in list(self._unwritten):

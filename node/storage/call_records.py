@@ -125,6 +125,21 @@ def newest_call_records(
         yield CallRecord.of_row(row)
 
 
+def call_id_of_record(connection: Connection, call: str, *, since: UnixTime) -> str | None:
+    """The Call-ID of a record by its id, or by the number it had while it was under way.
+
+    Numbers begin anew with each start of the node, so they mean calls begun after `since` only.
+    """
+    table = schema.call_records
+    query = select(table.c.call_id).where(table.c.id == call)
+    if call.isascii() and call.isdigit():
+        query = select(table.c.call_id).where(
+            table.c.id.endswith(f"-{call}"), table.c.started_at >= since
+        )
+    found = connection.execute(query.order_by(table.c.started_at.desc()).limit(1)).scalar()
+    return None if found is None else str(found)
+
+
 def trim_call_records(connection: Connection, keep: int = CALL_RECORDS_KEPT) -> int:
     """Delete all but the newest records and return how many went."""
     table = schema.call_records

@@ -43,3 +43,19 @@ async def test_a_group_on_another_node_and_what_it_sends_on(tmp_path: Path) -> N
             ("in", "node", 200)
         }
         assert all(call["codec"] and call["from_caller"]["packets"] for call in calls)
+        await _leaves_a_trace(b, calls[-1])
+
+
+async def _leaves_a_trace(node: NodeProcess, call: dict[str, Any]) -> None:
+    """An ended call is found by its record's id and by its Call-ID, as values and as text."""
+    trace = await told(node, "call", "trace", call["id"])
+    assert (trace["call_id"], trace["under_way"], trace["whole"]) == (call["call_id"], False, True)
+    ways = [(each["direction"], each["transport"], each["summary"]) for each in trace["messages"]]
+    assert [way[:2] for way in ways[:2]] == [("in", "QUIC"), ("out", "UDP")]
+    assert any(summary.startswith("BYE sip:") for _, _, summary in ways)
+    code, text, err = await node.command("call", "trace", call["call_id"], "--text")
+    assert code == 0, err
+    assert "200 OK (INVITE)" in text
+    assert f"Call-ID: {call['call_id']}" in text
+    code, _, err = await node.command("call", "trace", "no-such-call")
+    assert (code, "nothing is kept of a call" in err) == (1, True)

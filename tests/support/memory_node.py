@@ -67,6 +67,36 @@ async def _kept_nowhere(change: Any) -> None:
     """A commit to no database."""
 
 
+class MemoryTraces:
+    """The trace of one call, with one message."""
+
+    async def trace(self, call: str) -> JsonObject:
+        if call != "c1@x/y":
+            raise RefusedError(f"nothing is kept of a call {call!r}", 404)
+        message = {
+            "time": "2027-01-15T08:00:01.000000Z",
+            "after": 0.0,
+            "direction": "in",
+            "party": 0,
+            "transport": "UDP",
+            "local": "192.0.2.7:5070",
+            "remote": "192.0.2.9:5062",
+            "summary": "INVITE sip:bob@192.0.2.7",
+            "repeated": False,
+            "bytes": 40,
+            "text": "INVITE sip:bob@192.0.2.7 SIP/2.0\n\n",
+        }
+        return {
+            "call": call,
+            "call_id": call,
+            "under_way": True,
+            "whole": True,
+            "left_out": 0,
+            "parties": [{"address": "192.0.2.9:5062", "kind": "sip"}],
+            "messages": [message],
+        }
+
+
 class MemoryNode:
     """Answers as a node does. `start_error` and `stop_seconds` make it fail or hang."""
 
@@ -85,6 +115,7 @@ class MemoryNode:
             resolver=SetDns(),
             clock=SystemClock(),
         )
+        self.trace_desk = MemoryTraces()
         self.trouble: asyncio.Future[str] | None = None
         self.events: list[str] = []
         self.consent = Consent()

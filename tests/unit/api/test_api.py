@@ -115,6 +115,15 @@ def test_calls_are_ended_by_id_or_all(client: ApiClient) -> None:
         client.delete("calls", "c1")
 
 
+def test_a_trace_is_asked_for_by_an_id_of_any_form(client: ApiClient) -> None:
+    assert client.get("calls", "c1@x/y", "trace")["parties"][0]["kind"] == "sip"
+    with pytest.raises(RefusedError, match="nothing is kept") as refused:
+        client.get("calls", "c2", "trace")
+    assert refused.value.status == 404
+    with pytest.raises(RefusedError, match="must be json or text"):
+        client.get("calls", "c1@x/y", "trace", format="pcap")
+
+
 def test_a_refusal_keeps_its_sentence_and_status(client: ApiClient) -> None:
     client.post("users", body={"login": "alice"})
     with pytest.raises(RefusedError) as caught:
