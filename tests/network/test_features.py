@@ -51,7 +51,8 @@ async def _leaves_a_trace(node: NodeProcess, call: dict[str, Any]) -> None:
     trace = await told(node, "call", "trace", call["id"])
     assert (trace["call_id"], trace["under_way"], trace["whole"]) == (call["call_id"], False, True)
     ways = [(each["direction"], each["transport"], each["summary"]) for each in trace["messages"]]
-    assert [way[:2] for way in ways[:2]] == [("in", "QUIC"), ("out", "UDP")]
+    assert ways[0][:2] == ("in", "QUIC")
+    assert any(way == "out" and by != "QUIC" for way, by, _ in ways), "the phone's side is there"
     assert any(summary.startswith("BYE sip:") for _, _, summary in ways)
     code, text, err = await node.command("call", "trace", call["call_id"], "--text")
     assert code == 0, err
