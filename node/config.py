@@ -23,6 +23,7 @@ from node.setting import SettingError as SettingError
 from node.setting import one_of as _one_of
 from node.setting import require as _require
 from node.sip_config import SipConfig
+from node.storage_config import StorageConfig
 from node.trace_config import TraceConfig
 from node.web_config import WebConfig
 
@@ -203,6 +204,7 @@ class Config(_Section, frozen=True, kw_only=True):
     limits: LimitsConfig = LimitsConfig()
     web: WebConfig = WebConfig()
     trace: TraceConfig = TraceConfig()
+    storage: StorageConfig = StorageConfig()
 
     def __post_init__(self) -> None:
         self._check_network()
@@ -292,6 +294,7 @@ class Config(_Section, frozen=True, kw_only=True):
         plain: dict[str, Any] = msgspec.to_builtins(self)
         if self.relay.secret is not None:
             plain["relay"]["secret"] = "(set)"  # noqa: S105  (that it is there, not what it is)
+        plain["storage"]["url"] = self.storage.shown
         return plain
 
 

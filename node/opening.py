@@ -32,6 +32,7 @@ from node.edge.outward import OutwardParts
 from node.edge.vouching import NumberChecks, Voucher
 from node.loaded import Loaded
 from node.media import open_relay
+from node.opened_database import open_database
 from node.outside_calls import open_outside
 from node.pin_desk import PinDesk
 from node.publication import Publication
@@ -46,7 +47,6 @@ from node.software import SOFTWARE
 from node.storage.bans import BanBook
 from node.storage.bindings import BindingStore
 from node.storage.call_records import CallRecords
-from node.storage.database import Database
 from node.storage.dialogs import DialogStore
 from node.storage.features import FeatureBook
 from node.storage.messages import MessageStore
@@ -76,7 +76,7 @@ class Opening(Desks):
     _stack: contextlib.AsyncExitStack
 
     async def _open_storage(self) -> Loaded:
-        database = Database.open(self._state.path)
+        database = open_database(self._config, self._state)
         self._stack.callback(database.close)
         loaded = Loaded.from_database(database, entropy=self._entropy, now=self._clock.unix())
         self._storage = Storage(database)

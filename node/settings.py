@@ -18,8 +18,8 @@ from federation.model.errors import ConfigError
 from node.config import Config, SettingError
 
 PREFIX = "RINGMESH_"
-RESERVED_VARIABLES = frozenset({"RINGMESH_STATE", "RINGMESH_CONFIG"})
-"Variables with our prefix that say where things are, not how the node behaves."
+RESERVED_VARIABLES = frozenset({"RINGMESH_STATE", "RINGMESH_CONFIG", "RINGMESH_PASSPHRASE"})
+"Variables with our prefix that commands read, which do not say how the node behaves."
 MAX_FILE_BYTES = 1 << 20
 OPTION_NAMES = {
     "network": "--network",

@@ -4,6 +4,7 @@ node.key      the node key, made at first start (losing it means being another n
 overlay       the solution of the overlay id's puzzle, for one key and network
 ringmesh.db   accounts, registrations, dialogs, pins
 peers         nodes met before
+storage       where the database is, if not in this folder
 tls.pem       the certificate the node made for itself, with its key
 last-run      what was last told to people (server, domains), for commands while stopped
 api.sock      where the command line reaches the running node
@@ -26,6 +27,7 @@ from federation.model.clocks import Entropy
 from federation.model.errors import ConfigError, PeerError
 from federation.model.identity import KEY_BYTES, NodeKey
 from federation.model.network import Network
+from node.backup.staging import finish as finish_restore
 
 _KEY_HEADER = "ringmesh-node-key-1"
 _MAX_SMALL_FILE = 65536
@@ -128,13 +130,19 @@ class StateFolder:
         return (self.path / "node.key").exists()
 
     def lock(self) -> "StateLock":
-        """Take the folder for this process.
+        """Take the folder for this process, and finish a restore that was interrupted.
 
         Raises:
             StateInUseError: another process has it.
             StateError: the lock file cannot be written.
         """
-        return StateLock(self.path)
+        lock = StateLock(self.path)
+        try:
+            finish_restore(self.path)
+        except OSError as error:
+            lock.release()
+            raise _unusable(self.path, error) from error
+        return lock
 
     def node_key(self, entropy: Entropy) -> NodeKey:
         """The node key, made now if there is none.
@@ -180,6 +188,30 @@ class StateFolder:
             key=key.id.text, network=network.name, bits=network.puzzle_bits, nonce=_b32(nonce)
         )
         self._write(self.path / "overlay", msgspec.json.encode(solution))
+
+    def storage_url(self) -> str | None:
+        """The URL of the node's database; `None` where it is `database`.
+
+        Raises:
+            StateError: the file cannot be read.
+        """
+        text = self._read(self.path / "storage")
+        return None if text is None else text.decode("utf-8", "replace").strip()
+
+    def keep_storage_url(self, url: str | None) -> None:
+        """Remember where the database is, for commands while the node is stopped.
+
+        Raises:
+            StateError: the file cannot be written.
+        """
+        file = self.path / "storage"
+        if url is not None:
+            self._write(file, f"{url}\n".encode())
+            return
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unusable(file, error) from error
 
     def own_certificate(self) -> bytes | None:
         """What `keep_own_certificate` was given; `None` if never.

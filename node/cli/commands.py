@@ -9,6 +9,7 @@ import typer
 
 from federation.model.errors import RingmeshError
 from node.cli import (
+    backups,
     bans,
     calls,
     configuration,
@@ -63,6 +64,8 @@ app.add_typer(calls.app, name="call")
 app.add_typer(messages.app, name="message")
 app.add_typer(console.app, name="console")
 app.add_typer(configuration.app, name="config")
+app.command("backup")(backups.backup)
+app.command("restore")(backups.restore)
 app.command("version")(version.version)
 
 

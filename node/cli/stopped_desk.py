@@ -296,7 +296,7 @@ def stopped_turn(folder: StateFolder) -> Iterator[Callable[[str, int | None], di
 def _opened(folder: StateFolder) -> Iterator[tuple[Config, Database]]:
     file = os.environ.get("RINGMESH_CONFIG")
     config = load(Path(file) if file else None, os.environ)
-    database = Database.open(folder.path)
+    database = Database.open(folder.path, config.storage.url or folder.storage_url())
     try:
         yield config, database
     finally:

@@ -9,32 +9,19 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    InterfaceError,
-    NoSuchModuleError,
-    NotSupportedError,
-    ProgrammingError,
-    SQLAlchemyError,
-)
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from federation.model.errors import ConfigError
-from node.storage.errors import DamagedError, RefusedError, StorageError
+from node.storage.complaints import storage_error
+from node.storage.engines import DURABLE, WRITES, engine_for, sqlite_engine
+from node.storage.errors import StorageError
 from node.storage.schema import SCHEMA_VERSION, metadata
 
 DATABASE_FILE = "ringmesh.db"
-BUSY_TIMEOUT_MS = 5_000
-"How long SQLite waits for another process (a backup, the command line) to finish its write."
-_REFUSALS = (DataError, IntegrityError, InterfaceError, NotSupportedError, ProgrammingError)
-_WRITES = "ringmesh_writes"
-_DURABLE = "ringmesh_durable"
 
 Migrate = Callable[[Connection, str], None]
 
@@ -59,14 +46,37 @@ class Database:
         """
         if url is None:
             path = _prepare_file(state)
-            engine, name = create_engine(URL.create("sqlite", database=str(path))), str(path)
+            engine, name = sqlite_engine(path), str(path)
         else:
-            engine, name = _engine_for(url)
-        if engine.dialect.name == "sqlite":
-            _tune_sqlite(engine)
+            engine, name = engine_for(url)
         database = cls(engine, name)
         try:
             database._bring_up_to_date(migrate or _migrate_with_alembic)
+        except (ConfigError, StorageError):
+            database.close()
+            raise
+        return database
+
+    @classmethod
+    def look(cls, url: str) -> Self:
+        """Open the database at `url` for reading, beside the node that may be using it.
+
+        Nothing is changed: neither is a schema made nor brought up to date.
+
+        Raises:
+            ConfigError: the URL cannot be used, or the database has another schema.
+            StorageError: it cannot be read.
+        """
+        engine, name = engine_for(url, exclusive=False)
+        database = cls(engine, name)
+        try:
+            with database.read() as connection:
+                version = _version_of(connection)
+            if version != SCHEMA_VERSION:
+                raise ConfigError(
+                    f"database: {name} has schema {version or 'none'}, this program knows "
+                    f"{SCHEMA_VERSION}; start the node once, which brings it up to date"
+                )
         except (ConfigError, StorageError):
             database.close()
             raise
@@ -98,7 +108,7 @@ class Database:
         """
         with (
             self._translated(),
-            self._engine.connect().execution_options(**{_WRITES: True, _DURABLE: durable}) as conn,
+            self._engine.connect().execution_options(**{WRITES: True, DURABLE: durable}) as conn,
             conn.begin(),
         ):
             yield conn
@@ -113,6 +123,8 @@ class Database:
             yield
         except DBAPIError as error:
             raise storage_error(error, self.name) from error
+        except PoolTimeoutError as error:
+            raise StorageError(f"{self.name} is busy with something that does not end") from error
 
     def _bring_up_to_date(self, migrate: Migrate) -> None:
         with self.read() as connection:
@@ -144,28 +156,6 @@ class Database:
                 )
 
 
-def storage_error(error: DBAPIError, name: str) -> StorageError:
-    """Say in a sentence what a driver's error means and what would help."""
-    if isinstance(error, _REFUSALS):
-        return RefusedError(f"{name}: a value was refused ({error.orig})")
-    code = getattr(error.orig, "sqlite_errorname", "") or ""
-    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return DamagedError(
-            f"{name} is damaged ({error.orig}); move it and its -wal and -shm files away, "
-            "or restore a backup"
-        )
-    if code == "SQLITE_FULL":
-        return StorageError(f"{name}: the disk is full; free some space")
-    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return StorageError(
-            f"{name} cannot be written ({error.orig}); check the owner and mode of the file "
-            "and its folder"
-        )
-    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return StorageError(f"{name} is in use by another process; stop it and try again")
-    return StorageError(f"{name}: {error.orig}")
-
-
 def _prepare_file(state: Path) -> Path:
     path = state / DATABASE_FILE
     try:
@@ -178,51 +168,6 @@ def _prepare_file(state: Path) -> Path:
             "with --state or change its owner and mode"
         ) from error
     return path
-
-
-def _engine_for(url: str) -> tuple[Engine, str]:
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise ConfigError(
-            "database: that is not a URL; use for example postgresql://user:password@host/name"
-        ) from error
-    if parsed.drivername == "postgresql":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    name = parsed.render_as_string(hide_password=True)
-    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise ConfigError(f"database: {name} is neither SQLite nor PostgreSQL; use one of the two")
-    try:
-        return create_engine(parsed), name
-    except (ImportError, NoSuchModuleError) as error:
-        raise ConfigError(
-            f"database: the driver for {name} is not installed ({error}); "
-            "install it with: pip install 'psycopg[binary]'"
-        ) from error
-
-
-def _tune_sqlite(engine: Engine) -> None:
-    """Write-ahead log, foreign keys, and transactions that also hold changes of the schema."""
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # the driver's own BEGIN leaves CREATE TABLE outside
-        for pragma in (
-            f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
-            "PRAGMA journal_mode=WAL",
-            "PRAGMA foreign_keys=ON",
-        ):
-            connection.execute(pragma)
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        options = connection.get_execution_options()
-        if not options.get(_WRITES):
-            connection.exec_driver_sql("BEGIN")
-            return
-        level = "FULL" if options.get(_DURABLE) else "NORMAL"
-        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _version_of(connection: Connection) -> str | None:

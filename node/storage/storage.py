@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 FLUSH_INTERVAL = 0.1
 "Seconds between a row's change and its batch."
+MAX_WAITING_WORK = 10_000
+"What people and phones may wait for at one time; more is refused at once."
 RETRY_FIRST = 1.0
 RETRY_LONGEST = 30.0
 "Seconds between two tries while the database cannot be written; doubled each time."
@@ -48,6 +50,7 @@ class Storage:
         *,
         interval: float = FLUSH_INTERVAL,
         limit: int = MAX_WAITING_ROWS,
+        work_limit: int = MAX_WAITING_WORK,
         retry_first: float = RETRY_FIRST,
     ) -> None:
         self.database = database
@@ -56,6 +59,7 @@ class Storage:
         self._retry = retry_first
         self._changed = threading.Condition()
         self._rows = DirtyRows(limit)
+        self._work_limit = work_limit
         self._work: deque[tuple[Callable[[Connection], Any], Future[Any]]] = deque()
         self._closing = False
         self._failing = False
@@ -131,6 +135,8 @@ class Storage:
         with self._changed:
             if self._closing or not self._thread.is_alive():
                 raise StorageError("the database is closed")
+            if len(self._work) >= self._work_limit:
+                raise StorageError("too much waits for the database; try again in a moment")
             self._work.append((work, future))
             self._changed.notify()
         return future
@@ -145,12 +151,12 @@ class Storage:
                 batch = self._rows.take()
                 work = list(self._work)
                 self._work.clear()
-            failure = self._write(batch)
+            unwritten = failure = self._write(batch)
             for item, future in work:
-                self._carry_out(item, future, failure)
+                failure = self._carry_out(item, future, failure)
             if closing:
-                if failure is not None:
-                    log.error("storage_rows_lost", rows=len(batch), reason=str(failure))
+                if unwritten is not None:
+                    log.error("storage_rows_lost", rows=len(batch), reason=str(unwritten))
                 return
 
     def _write(self, batch: Mapping[RowKey, Row | None]) -> StorageError | None:
@@ -190,19 +196,23 @@ class Storage:
 
     def _carry_out(
         self, work: Callable[[Connection], T], future: "Future[T]", failure: StorageError | None
-    ) -> None:
+    ) -> StorageError | None:
+        """Do it, or say why not; returns why what waits behind it would fail as well."""
         if not future.set_running_or_notify_cancel():
-            return
+            return failure
         if failure is not None:
             future.set_exception(failure)
-            return
+            return failure
         try:
             with self.database.write() as connection:
                 result = work(connection)
         except Exception as error:  # noqa: BLE001 - it belongs to whoever awaits the future
             future.set_exception(error)
+            if isinstance(error, StorageError) and not isinstance(error, RefusedError):
+                return error  # each would wait in turn for a server that is not there
         else:
             future.set_result(result)
+        return None
 
 
 def _nothing(_connection: Connection) -> None:

@@ -151,7 +151,7 @@ def test_somebody_elses_database_is_not_touched(tmp_path: Path) -> None:
 
 
 def test_a_database_in_use_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("node.storage.database.BUSY_TIMEOUT_MS", 1)
+    monkeypatch.setattr("node.storage.engines.BUSY_TIMEOUT_MS", 1)
     database = Database.open(tmp_path)
     other = sqlite3.connect(tmp_path / DATABASE_FILE)
     other.execute("BEGIN IMMEDIATE")

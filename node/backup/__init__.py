@@ -1,0 +1,1 @@
+"""Files that carry a node, or one account, to another place: sealed with a passphrase."""
