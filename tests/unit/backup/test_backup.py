@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import create_engine, insert, text
 
 from federation.model.clocks import SystemEntropy
 from node.accounts.rows import load_accounts
@@ -21,8 +21,10 @@ from node.backup.sealed import NODE, NewerFileError, SealedFile, SealedFileError
 from node.cli.commands import run
 from node.state import StateError, StateFolder, StateInUseError
 from node.storage.database import Database
+from node.storage.domains import load_domains
 from node.storage.errors import DamagedError
 from node.storage.meta import read_meta, write_meta
+from node.storage.migrate import upgrade
 from node.storage.schema import SCHEMA_VERSION, dialogs
 from tests.support.nodes_at_rest import a_backup, everything_in, some_node
 from tests.support.sealed_files import PASSPHRASE
@@ -124,22 +126,17 @@ def test_an_unused_folder_may_have_a_lock(tmp_path: Path) -> None:
 
 def test_an_older_database_is_migrated_at_the_next_start(tmp_path: Path) -> None:
     here = some_node(tmp_path / "here")
-    raw = sqlite3.connect(here / "ringmesh.db")
-    raw.executescript(
-        "DROP TABLE relay_usage; DROP TABLE relay_receipts;"
-        + "".join(
-            f"ALTER TABLE call_records DROP COLUMN {side}_{what};"
-            for side in ("caller", "callee")
-            for what in ("told_lost", "round_trip")
-        )
-        + "UPDATE alembic_version SET version_num = '0006';"
-    )
-    raw.close()
+    (here / "ringmesh.db").unlink()
+    engine = create_engine(f"sqlite:///{here / 'ringmesh.db'}")
+    with engine.begin() as connection:
+        upgrade(connection, "0006")
+        connection.execute(text("INSERT INTO domains VALUES ('example.org', 1.0)"))
+    engine.dispose()
     contents = put_back(a_backup(here, tmp_path / "backup"), tmp_path / "there")
     assert contents.schema == "0006"
     database = Database.open(tmp_path / "there")
     with database.read() as connection:
-        assert len(load_accounts(connection)) == 2
+        assert load_domains(connection) == ["example.org"]
     database.close()
 
 
