@@ -27,7 +27,8 @@ from node.authenticator import authenticator
 from node.certificates import Certificates, names_in_certificate
 from node.config import Config
 from node.desks import Desks
-from node.edge.edge import Edge, EdgeParts
+from node.edge.edge import Edge
+from node.edge.edge_parts import EdgeParts
 from node.edge.outward import OutwardParts
 from node.edge.vouching import NumberChecks, Voucher
 from node.loaded import Loaded

@@ -2,12 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from federation.model.clocks import Clock, Entropy
 from federation.model.identity import NodeId
-from node.accounts.book import AccountBook
 from node.edge.alarms import Waker
 from node.edge.branches import BranchOwner, MeshBranch, PhoneBranch, PhoneClients
 from node.edge.branching import BranchMaker
@@ -17,11 +14,12 @@ from node.edge.commanded import Mail
 from node.edge.context import RequestContext
 from node.edge.dialog import DialogSet, DialogTable, NodeSide, PhoneSide
 from node.edge.echo import EchoService
+from node.edge.edge_parts import EdgeParts
 from node.edge.ending import Endings
 from node.edge.flows import Contacts
 from node.edge.forward import Forwarder
 from node.edge.guard import Guard, Misdeed
-from node.edge.hub import TRANSACTION_LIFE, Hub, NodeLinks, Relay, Wires
+from node.edge.hub import TRANSACTION_LIFE, Hub
 from node.edge.inbound import Inbound
 from node.edge.indialog import InDialog
 from node.edge.ingress import Ingress
@@ -29,7 +27,7 @@ from node.edge.journal import Journal
 from node.edge.mailroom import Mailroom
 from node.edge.memory import StoredDialogError, pack_dialog, unpack_dialog
 from node.edge.outbound_limits import OutboundLimits
-from node.edge.outward import Outward, OutwardParts
+from node.edge.outward import Outward
 from node.edge.redirect import Redirects
 from node.edge.registration import Registrations
 from node.edge.ringing import Ringing
@@ -37,14 +35,7 @@ from node.edge.shedding import Shedding
 from node.edge.strangers import Strangers
 from node.edge.token import RouteTokens
 from node.edge.trunk_calls import TrunkCalls
-from node.edge.trunk_lines import TrunkParts
-from node.edge.vouching import Voucher
-from node.edge.watch import INTERVAL, MEDIA_TIMEOUT, Watch
-from node.limits_config import LimitsConfig
-from node.names import OwnNames
-from node.routing import Locator, TargetReader
-from node.sip.binding import BindingChange
-from node.sip.digest import DigestAuthenticator
+from node.edge.watch import INTERVAL, Watch
 from node.sip.effects import (
     AckArrived,
     CancelArrived,
@@ -65,60 +56,12 @@ from node.sip.flow import Flow
 from node.sip.gruu import Gruus
 from node.sip.matching import client_key
 from node.sip.message import Request
-from node.sip.overload import OverloadControl
-from node.sip.registrar import Registrar
 from node.sip.transaction import TransactionLayer
-from node.sip_config import SipConfig
-from node.storage.bans import BanBook
-from node.storage.call_records import CallRecords
-from node.storage.dialogs import DialogStore
-from node.storage.features import FeatureBook
-from node.storage.messages import KeptMessage, MessageStore
-from node.storage.ring_groups import RingGroups
-from node.tracing.tap import RECEIVED, SENT, Tap
+from node.storage.messages import KeptMessage
+from node.tracing.tap import RECEIVED, SENT
 
 DRAIN_WAIT = 2.0
 "Seconds to wait for the answers to our BYEs and `bye` frames."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EdgeParts:
-    """What the edge is built with."""
-
-    node: NodeId
-    names: OwnNames
-    token_secret: bytes
-    wires: Wires
-    links: NodeLinks
-    relay: Relay
-    accounts: AccountBook
-    digest: DigestAuthenticator
-    registrar: Registrar
-    reader: TargetReader
-    locator: Locator
-    voucher: Voucher
-    store_bindings: Callable[[Iterable[BindingChange]], None]
-    dialogs: DialogStore
-    records: CallRecords
-    features: FeatureBook
-    ring_groups: RingGroups
-    bans: BanBook
-    limits: LimitsConfig = field(default_factory=LimitsConfig)
-    clock: Clock
-    entropy: Entropy
-    media_timeout: float = MEDIA_TIMEOUT
-    "Seconds without media from anybody after which a call is over that should have some."
-    overload: OverloadControl = field(default_factory=OverloadControl)
-    "Told by the transports whether messages wait."
-    sip: SipConfig = field(default_factory=SipConfig)
-    "What others may do here, and how long messages wait."
-    messages: MessageStore | None = None
-    "Keeps messages for those who are not there; `None`: nobody does."
-    outward: OutwardParts | None = None
-    "What calls to other SIP networks need; `None`: there are none."
-    trunks: TrunkParts = field(default_factory=TrunkParts)
-    tap: Tap = field(default_factory=Tap)
-    "Told of every message."
 
 
 class Edge:

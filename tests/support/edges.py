@@ -27,7 +27,8 @@ from federation.model.number import Number
 from node.accounts.account import Account, AccountKind, hash_password
 from node.accounts.book import AccountBook
 from node.edge.branches import NodeAttempt
-from node.edge.edge import Edge, EdgeParts
+from node.edge.edge import Edge
+from node.edge.edge_parts import EdgeParts
 from node.edge.vouching import NumberChecks, Voucher
 from node.names import OwnNames
 from node.routing import (
