@@ -35,6 +35,7 @@ def open_outside(
     parts = OutwardParts(
         flow_to=transports.flow_to,
         may_send=guard.may_send,
+        locate=servers.locate,
         domain=domain,
         accounts=frozenset(config.sip.outbound_accounts),
     )

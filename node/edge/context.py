@@ -273,6 +273,8 @@ class RequestContext:
         note_target(dialog.callee, response)
         if isinstance(dialog.callee, PhoneSide):
             dialog.callee.routes = self.hub.forwarder.routes_before_ours(response)
+        for side in (group.caller, dialog.callee):
+            self.hub.note_way(side)
         return dialog
 
     def _advance(self, dialog: Dialog, response: Response) -> None:
@@ -283,6 +285,7 @@ class RequestContext:
         if self.match is not None:
             if success and self.request.method in TARGET_REFRESH:
                 note_target(self.match.receiver, response)
+                self.hub.note_way(self.match.receiver)
             if success and self.request.method == "INVITE":
                 self._await_ack(dialog, of_caller=self.match.from_caller)
             return

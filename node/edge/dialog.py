@@ -19,6 +19,7 @@ from node.edge.alarms import Alarm
 from node.edge.media import CallMedia
 from node.sip.digest_client import DigestClient
 from node.sip.flow import Flow
+from node.sip.locate import Hop
 
 DIALOG_METHODS = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 MAX_SETS = 65_536
@@ -56,6 +57,8 @@ class PlainSide(PhoneSide):
     "IP addresses that its requests may come from."
     network: bytes = b""
     "The network it is counted with, where it opened the dialog."
+    named: dict[str, Hop | None] = field(default_factory=dict)
+    "The server that each name in its targets led to; `None`: the one it has, or nowhere."
 
     @classmethod
     def from_flow(cls, flow: Flow, server: str) -> "PlainSide":

@@ -36,6 +36,7 @@ from node.edge.strangers import Strangers
 from node.edge.token import RouteTokens
 from node.edge.trunk_calls import TrunkCalls
 from node.edge.watch import INTERVAL, Watch
+from node.edge.ways import Ways
 from node.sip.effects import (
     AckArrived,
     CancelArrived,
@@ -177,7 +178,8 @@ class Edge:
             self._registrations.registered = calls.mailroom.registered
         if parts.outward is not None:
             calls.outward = Outward(hub, self._clients, maker, parts.outward)
-            hub.way_to = calls.outward.way_to
+            calls.redirects.outward = calls.outward
+            hub.ways = Ways(hub, parts.outward, calls.outward.spared)
 
     # Life
 

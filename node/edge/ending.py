@@ -118,6 +118,7 @@ class Endings:
         request = self._compose("ACK", dialog, phone, to_caller=to_caller, number=number)
         if request is not None:
             shift_for(phone, request)
+            phone.flow = self.hub.way_to(phone)
             self.hub.forwarder.push_via(request, phone)
             self.hub.send_stateless(request, phone)
 
@@ -128,6 +129,7 @@ class Endings:
         if request is None:
             return
         request.append("Reason", reason_header(480, reason))
+        phone.flow = self.hub.way_to(phone)
         self.hub.forwarder.push_via(request, phone)
         self._branch -= 1
         self.waiting += 1

@@ -15,7 +15,7 @@ from federation.model.identity import NodeId
 from federation.ports import ClientOwner, ServerTransaction
 from media_relay.session import RelaySession
 from node.edge.alarms import Alarm, Alarms
-from node.edge.dialog import Dialog, DialogSet, DialogTable, PhoneSide, PlainSide
+from node.edge.dialog import Dialog, DialogSet, DialogTable, PhoneSide, PlainSide, Side
 from node.edge.forward import Forwarder
 from node.edge.guard import Guard
 from node.edge.large import LargeRequests
@@ -101,6 +101,19 @@ class Endings(Protocol):
         """End one dialog of a set from the middle, and the set with its last one."""
 
 
+class Ways(Protocol):
+    """The way to parties of other SIP networks inside dialogs (`node.edge.ways`)."""
+
+    def note(self, side: Side) -> None:
+        """A party was heard of."""
+
+    def waits(self, side: Side, action: Callable[[], None]) -> bool:
+        """Whether the way is still looked for; `action` is carried out after that."""
+
+    def way_to(self, side: PlainSide) -> Flow:
+        """The flow of the party's next request."""
+
+
 class Relay(Protocol):
     """Opens relay sessions."""
 
@@ -134,8 +147,8 @@ class Hub:
     "Told when a set has its first confirmed dialog."
     contact_of: Callable[[PhoneSide], str] = lambda side: side.contact
     "Where requests inside a dialog go at a phone, which may have given a GRUU."
-    way_to: Callable[[PlainSide], Flow] = lambda side: side.flow
-    "The flow over which a party of another SIP network takes requests inside its dialog."
+    ways: Ways | None = None
+    "How parties of other SIP networks are reached inside dialogs; `None`: over their own flow."
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     alarms: Alarms = field(init=False)
     now: Callable[[], Monotonic] = field(init=False)
@@ -189,6 +202,17 @@ class Hub:
         data = request.encode()
         self.note((self.now(), SENT, data, flow))
         self.wires.send(data, flow)
+
+    def way_to(self, phone: PhoneSide) -> Flow:
+        """The flow of a phone, or of where a party of another network wants its requests."""
+        if self.ways is None or not isinstance(phone, PlainSide):
+            return phone.flow
+        return self.ways.way_to(phone)
+
+    def note_way(self, side: Side) -> None:
+        """A party of another network may have named where it wants its requests."""
+        if self.ways is not None:
+            self.ways.note(side)
 
     def tag(self) -> str:
         """A fresh tag (RFC 3261 19.3)."""

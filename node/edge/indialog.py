@@ -127,6 +127,9 @@ class InDialog:
         match = context.match
         if context.done or match is None:
             return
+        ways = self.hub.ways
+        if ways is not None and ways.waits(match.receiver, lambda: self._pass_on(context, legs)):
+            return
         request, dialog = context.request, match.dialog
         dialog.note_cseq(request.cseq.number, by_caller=match.from_caller)
         dialog.heard = self.hub.now()
@@ -135,6 +138,7 @@ class InDialog:
             return
         if request.method in TARGET_REFRESH:
             note_target(match.sender, request)
+            self.hub.note_way(match.sender)
         if request.method == "BYE":
             dialog.state = DialogState.ENDING
         if isinstance(match.receiver, ServiceSide):
@@ -244,7 +248,11 @@ class InDialog:
 
     def ack(self, request: Request, match: Match, legs: Sequence[Leg], peer_ip: str) -> None:
         """Pass the ACK to a 2xx on, and let what overtook it follow."""
-        dialog = match.dialog
+        dialog, ways = match.dialog, self.hub.ways
+        if ways is not None and ways.waits(
+            match.receiver, lambda: self.ack(request, match, legs, peer_ip)
+        ):
+            return
         if dialog.ack_due is match.from_caller and request.cseq.number == dialog.ack_cseq:
             dialog.ack_due = None
             if dialog.ack_alarm is not None:

@@ -2,10 +2,12 @@
 
 The servers of the domain are tried in order, each with a branch of its own: a 503, no answer, or a
 server that cannot be reached leads to the next. What goes out names the account by an address that
-can be called back from outside, and never nobody; media runs through an anchor.
+can be called back from outside, and never nobody; media runs through an anchor. A call that an
+account sends on goes out in that account's name and by its rights: the display name says who
+called, Diversion whose call it was.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from federation.messages import Leg
@@ -19,15 +21,14 @@ from node.edge.branching import BranchMaker
 from node.edge.context import RequestContext
 from node.edge.dialog import PlainSide
 from node.edge.hub import Hub
-from node.edge.identity import Caller, display_of, is_anonymous
-from node.edge.redirect import status_of
+from node.edge.identity import UNVERIFIED_MARK, Caller, display_of, is_anonymous
+from node.edge.redirect import Place, status_of
 from node.edge.replies import from_line, is_sdp, note_target
+from node.edge.trunk_lines import Unreachable
 from node.outside import Outside
-from node.sip.errors import SipParseError
 from node.sip.failover import Outcome, SparedHops, may_go_on
-from node.sip.flow import DEFAULT_PORT, DEFAULT_TLS_PORT, Flow, TransportName
-from node.sip.headers import NameAddr
-from node.sip.locate import Hop, LocateError, Target
+from node.sip.flow import Flow, TransportName
+from node.sip.locate import Hop, Target
 from node.sip.message import Request, Response
 from node.sip.uri import Uri
 
@@ -39,8 +40,6 @@ MAX_DATAGRAM = 1_300
 "Bytes of a request over UDP; a larger one goes by TCP first (RFC 3261 18.1.1)."
 SDP_GROWTH = 120
 "Bytes that our own addresses may add to a description."
-MAX_HOSTS = 32
-"Addresses that one party's requests may come from."
 _CREDENTIALS = frozenset(("authorization", "proxy-authorization"))
 
 
@@ -52,6 +51,8 @@ class OutwardParts:
     "`SipTransports.flow_to`."
     may_send: Callable[[Endpoint], bool]
     "Whether plain SIP may be sent to an address that a stranger named."
+    locate: Callable[[Target], Awaitable[Sequence[Hop]]]
+    "Where a name leads; raises `LocateError` (`SipLocator.locate`)."
     domain: Callable[[], str | None]
     "A domain of ours that DNS leads here for, to be called back at."
     accounts: frozenset[str] = frozenset()
@@ -90,6 +91,8 @@ class _Try:
             call.context.on_failure(branch, 480, "the other network asks for a password")
         elif 300 <= response.status < 400:
             call.context.on_failure(branch, 480, "sent on by another network")
+        elif response.status == 482 and call.place is not None:
+            call.context.on_failure(branch, 480, "the call came round again")
         else:
             call.context.on_response(branch, response, legs, peer_ip)
 
@@ -130,10 +133,18 @@ class _Call:
     account: Account
     uri: Uri
     hops: list[Hop]
-    hosts: frozenset[str]
+    caller: Caller | None = None
+    "Who called, where `account` sends the call on; `None`: the account itself."
+    place: Place | None = None
+    "How a call that is sent on came to the account."
     left: int = MAX_TRIES
+    hosts: frozenset[str] = field(init=False)
+    "Addresses of its servers."
     datagrams: set[Hop] = field(default_factory=set)
     "Servers that a large request goes to over UDP, as TCP was tried."
+
+    def __post_init__(self) -> None:
+        self.hosts = frozenset(hop.remote.host for hop in self.hops)
 
     def next_try(self) -> PhoneBranch:
         """A branch to the next server."""
@@ -185,21 +196,41 @@ class Outward:
 
     def start(self, context: RequestContext, account: Account, outside: Outside) -> None:
         """Send the request to the first server of another network, or refuse it."""
-        if self.parts.accounts and account.login not in self.parts.accounts:
-            context.refuse(403, "this account may not call other SIP networks")
-            return
         if is_anonymous(context.request.from_.uri):
             context.refuse(403, "nobody calls other SIP networks anonymously")
             return
-        hops = list(self.spared.in_order(outside.hops, now=self.hub.now()))
-        hosts = frozenset(hop.remote.host for hop in hops)
-        call = _Call(self, context, account, outside.uri, hops, hosts)
         try:
-            branch = call.next_try()
+            self._check(account)
+            branch = _Call(self, context, account, outside.uri, self._hops(outside)).next_try()
         except (PeerError, RelayError) as error:
             context.refuse(status_of(error), str(error))
             return
         context.start([branch])
+
+    def sent_on(
+        self,
+        context: RequestContext,
+        account: Account,
+        outside: Outside,
+        place: Place,
+        caller: Caller,
+    ) -> PhoneBranch:
+        """A branch to the first server, for a call that `account` sends on.
+
+        Raises:
+            Unreachable: the account may not call other networks.
+            PeerError, RelayError: the media cannot be carried.
+        """
+        self._check(account)
+        hops = self._hops(outside)
+        return _Call(self, context, account, outside.uri, hops, caller, place).next_try()
+
+    def _check(self, account: Account) -> None:
+        if self.parts.accounts and account.login not in self.parts.accounts:
+            raise Unreachable(403, "this account may not call other SIP networks")
+
+    def _hops(self, outside: Outside) -> list[Hop]:
+        return list(self.spared.in_order(outside.hops, now=self.hub.now()))
 
     def failed(self, hop: Hop, response: Response | None = None) -> None:
         """A server did not serve; it comes last for a while."""
@@ -231,9 +262,12 @@ class Outward:
         context, request = call.context, call.context.request
         own = self.hub.forwarder.own_uri(flow)
         side = PlainSide(flow, "", own, str(call.uri), hosts={flow.remote.host, *call.hosts})
-        shown = from_line(self.shown(call.account, request, own), request.from_.tag)
+        shown = from_line(self.shown(call, own), request.from_.tag)
         copy = self.hub.forwarder.onward(request, shown)
         copy.remove_all(_CREDENTIALS)
+        if call.place is not None:
+            copy.uri = call.uri
+            copy.prepend("Diversion", call.place.diversion(self.parts.domain() or own))
         if context.group is not None:
             self.hub.forwarder.record_route(copy, context.group.caller, side)
         self.hub.forwarder.push_via(copy, side, self.hub.forwarder.loop_mark(request))
@@ -243,7 +277,7 @@ class Outward:
         context, group = call.context, call.context.group
         if group is None:
             return
-        shown = self.shown(call.account, context.request, side.server)
+        shown = self.shown(call, side.server)
         group.by_branch[branch_id] = (side, shown)
         media = self.branches.media(group, context)
         if media is not None:
@@ -251,35 +285,24 @@ class Outward:
             media.phone(flow, self.hub.names.host_of(flow), branch=branch_id, is_plain=True)
             copy.body = self.branches.offer(media, context.request, branch_id, copy.body).body
 
-    def shown(self, account: Account, request: Request, own: str) -> str:
-        """The From value of an account, without tag, for other networks."""
-        host = self.parts.domain() or own
-        display = display_of(request.from_) or account.name
+    def shown(self, call: _Call, own: str) -> str:
+        """The From value, without tag, for other networks: an account that can be called back."""
+        account, host = call.account, self.parts.domain() or own
+        if call.caller is not None:
+            display = _told(call.caller)
+        else:
+            display = display_of(call.context.request.from_) or account.name
         return Caller(display, None, f"{account.login}@{host}", verified=True).shown_from(host)
 
-    def way_to(self, side: PlainSide) -> Flow:
-        """Where a party's next request goes: to its route or target, if that is an address."""
-        try:
-            uri = _next_uri(side)
-            target = Target.of(uri)
-        except (SipParseError, LocateError):
-            return side.flow
-        if target.address is None or target.address == side.flow.remote.host:
-            return side.flow
-        transport = target.transport or ("TLS" if target.secure else "UDP")
-        port = target.port or (DEFAULT_TLS_PORT if transport == "TLS" else DEFAULT_PORT)
-        remote = Endpoint(target.address, port)
-        if not self.parts.may_send(remote):
-            return side.flow
-        if len(side.hosts) < MAX_HOSTS:
-            side.hosts.add(remote.host)
-        return self.parts.flow_to(transport, remote, target.host)
 
-
-def _next_uri(side: PlainSide) -> Uri:
-    if side.routes:
-        return NameAddr.parse(side.routes[0]).uri
-    return Uri.parse(side.contact)
+def _told(caller: Caller) -> str:
+    """Who called, for people: what the network there cannot check stands in the display name."""
+    if caller.anonymous:
+        return "Anonymous"
+    address = caller.user or caller.uri
+    text = f"{caller.display} ({address})" if caller.display and address else caller.display
+    mark = "" if caller.verified else f"{UNVERIFIED_MARK} "
+    return mark + (text or address)
 
 
 def _is_large(request: Request) -> bool:

@@ -8,6 +8,7 @@ towards another node in a statement of ours with the original one inside it.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Protocol
 
 from federation.messages import Leg
 from federation.model.errors import PeerError
@@ -73,13 +74,25 @@ def over_limit(hub: Hub, account: Account, uri: Uri, target: Target) -> Refusal 
 
 
 @dataclass(frozen=True, slots=True)
+class SentOn:
+    """An account of this node that sent a call on, and why (RFC 5806)."""
+
+    login: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """How a call came to the devices of an account."""
 
     accounts: tuple[Account, ...]
     "Every account here that it was for, the first one first; the devices are the last one's."
-    diversions: tuple[str, ...] = ()
-    "A Diversion value (RFC 5806) of each that sent it on, the last one first."
+    sent_on: tuple[SentOn, ...] = ()
+    "Each that sent it on, the last one first."
+
+    def diversion(self, host: str) -> str:
+        """The Diversion header, with this node named as `host`; empty where nobody sent it on."""
+        return ", ".join(f"<sip:{sent.login}@{host}>;reason={sent.reason}" for sent in self.sent_on)
 
 
 @dataclass(slots=True)
@@ -90,6 +103,25 @@ class Trail:
     "Where each branch to a device leads."
     caller: Caller
     seen: set[str] = field(default_factory=set)
+
+
+class WayOut(Protocol):
+    """Takes calls that are sent on to other SIP networks (`node.edge.outward`)."""
+
+    def sent_on(
+        self,
+        context: RequestContext,
+        account: Account,
+        outside: Outside,
+        place: Place,
+        caller: Caller,
+    ) -> Branch:
+        """A branch to the first server there, in the name of `account`.
+
+        Raises:
+            Unreachable: the account may not call there.
+            PeerError, RelayError: the media cannot be carried.
+        """
 
 
 @dataclass(slots=True)
@@ -142,6 +174,8 @@ class Redirects:
     locator: Locator
     voucher: Voucher
     trunks: TrunkCalls
+    outward: WayOut | None = None
+    "Takes calls to other SIP networks; `None`: nobody does."
     ring: Callable[[RequestContext, Account, Place, Trail], None] = field(init=False)
     "Rings an account of this node that a call was sent on to (`node.edge.ringing`)."
     diverts: Callable[[RequestContext, Account], bool] = field(init=False)
@@ -174,14 +208,14 @@ class Redirects:
         reason: str,
     ) -> None:
         """Let a call that was for the last account of `place` go on; `reason` as in RFC 5806."""
-        sent_on = len(context.request.values("Diversion")) + len(place.diversions)
-        if sent_on >= MAX_REDIRECTS:
+        times = len(context.request.values("Diversion")) + len(place.sent_on)
+        if times >= MAX_REDIRECTS:
             context.start([self.nowhere(context, "forwarded too often")])
             return
+        login = place.accounts[-1].login
         if context.group is not None:
-            context.group.forwarder = place.accounts[-1].login
-        value = f"<{self._address(place.accounts[-1])}>;reason={reason}"
-        place = Place(place.accounts, (value, *place.diversions))
+            context.group.forwarder = login
+        place = Place(place.accounts, (SentOn(login, reason), *place.sent_on))
         for uri in uris:
             if str(uri) not in trail.seen:
                 trail.seen.add(str(uri))
@@ -209,31 +243,35 @@ class Redirects:
             case ServiceTarget():
                 return [self.nowhere(context, "services take no forwarded calls")]
             case LocalTarget(account=account):
-                place = Place((*place.accounts, account), place.diversions)
+                place = Place((*place.accounts, account), place.sent_on)
                 is_pbx = account.kind is AccountKind.TRUNK
                 if is_pbx and not self.diverts(context, account):
                     return self._pbx(context, target, place, trail)
                 self.ring(context, account, place, trail)
                 return []
             case TrunkTarget():
-                header = ", ".join(place.diversions)
+                header = place.diversion(self.hub.node.key_name)
                 return [self.trunks.out(context, place.accounts[-1], target, trail.caller, header)]
         located = await self.locator.locate(target)
         if isinstance(located, Refusal):
             return [self.nowhere(context, located.text)]
-        if isinstance(located, Outside):
-            return [self.nowhere(context, "calls are not sent on to other SIP networks")]
         if context.done or not context.forking.takes_branches:
             return []
-        diverted = Diverted(", ".join(place.diversions), self._statement(context, place))
-        branch = self.branches.node(context, place.accounts[-1], located, diverted)
+        account = place.accounts[-1]
+        if isinstance(located, Outside):
+            if self.outward is None:
+                return [self.nowhere(context, "this node does not call other SIP networks")]
+            return [self.outward.sent_on(context, account, located, place, trail.caller)]
+        header = place.diversion(self.hub.node.key_name)
+        diverted = Diverted(header, self._statement(context, place))
+        branch = self.branches.node(context, account, located, diverted)
         return [self._onward(context, branch)]
 
     def _pbx(
         self, context: RequestContext, target: LocalTarget, place: Place, trail: Trail
     ) -> Sequence[Branch]:
         """Branches to a PBX that a call was sent on to."""
-        header = ", ".join(place.diversions)
+        header = place.diversion(self.hub.node.key_name)
         branches = self.trunks.to_pbx(context, target, trail.caller, header)
         for branch in branches:
             trail.places[branch.id] = place

@@ -198,7 +198,7 @@ class Ringing:
             SipParseError, PeerError, RelayError: they cannot be made.
         """
         place, trail, devices = divert.place, divert.trail, devices[:MAX_BRANCHES]
-        header = ", ".join(place.diversions) or None
+        header = place.diversion(self.hub.node.key_name) or None
         breadths = self.hub.forwarder.breadths(context.request, len(devices))
         made: list[PhoneBranch] = []
         for (account, binding), breadth in zip(devices, breadths, strict=True):
@@ -207,9 +207,9 @@ class Ringing:
                 branch.again = self._other_flows(context, branch, binding, trail.caller, header)
             where = place
             if account is not place.accounts[-1]:
-                where = Place((*place.accounts, account), place.diversions)
+                where = Place((*place.accounts, account), place.sent_on)
             trail.places[branch.id] = where
-            branch.owner = Onward(owner, is_node=False) if place.diversions else owner
+            branch.owner = Onward(owner, is_node=False) if place.sent_on else owner
             made.append(branch)
         return made
 
@@ -236,7 +236,7 @@ class Ringing:
 
     def _refuse(self, context: RequestContext, place: Place, status: int, text: str) -> None:
         """Nothing rings here: the caller hears it, or one way of a call that was sent on ends."""
-        if place.diversions:
+        if place.sent_on:
             context.start([self.redirects.nowhere(context, text, status)])
         else:
             context.refuse(status, text)

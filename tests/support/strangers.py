@@ -1,6 +1,8 @@
 """Phones of other SIP networks, beside the world of `tests.support.edges`."""
 
+import asyncio
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -10,7 +12,8 @@ from node.edge.outward import OutwardParts
 from node.outside import Outside
 from node.routing import DomainTarget, Located, Locator, Refusal, Target
 from node.sip.flow import Flow, TransportName
-from node.sip.locate import Hop
+from node.sip.locate import Hop, LocateError
+from node.sip.locate import Target as NamedTarget
 from tests.support.edge_phone import Phone
 from tests.support.edges import SIP_PORT, World, _Wire
 
@@ -45,11 +48,17 @@ class Outdoors:
         self.forbidden: set[str] = set()
         "Hosts that plain SIP may not be sent to."
         self.own_domain: str | None = None
+        self.names: dict[str, list[Hop]] = {}
+        "Where names inside dialogs lead, and …"
+        self.name_delay = 0.0
+        "… how long DNS takes to say so."
+        self.looked_up: list[str] = []
         home = world[node]
         self._inner = home.edge._parts.locator
         parts = OutwardParts(
             flow_to=self._flow_to,
             may_send=lambda remote: remote.host not in self.forbidden,
+            locate=self._find,
             domain=lambda: self.own_domain,
             accounts=accounts,
         )
@@ -62,6 +71,14 @@ class Outdoors:
             for server in servers
         ]
         return f"sip:carol@{domain}"
+
+    async def _find(self, target: NamedTarget) -> Sequence[Hop]:
+        """What `SipLocator.locate` says of a name inside a dialog."""
+        self.looked_up.append(target.host)
+        await asyncio.sleep(self.name_delay)
+        if target.host not in self.names:
+            raise LocateError(f"DNS knows no SIP server for {target.host}")
+        return self.names[target.host]
 
     async def locate(self, target: Target) -> Located | Outside | Refusal:
         if isinstance(target, DomainTarget) and target.domain in self.domains and target.uri:
