@@ -333,6 +333,7 @@ class Opening(Desks):
             clock=self._clock,
             entropy=self._entropy,
         )
+        self._web.public += self._transports.web.routes()
         self.web_desk = self._web.desk
 
     async def _serve_web(self) -> None:

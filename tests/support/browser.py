@@ -85,7 +85,7 @@ async def a_page(folder: Path, script: str, *, pins: tuple[str, ...] = ()) -> As
 
     Certificates whose keys are among `pins` are believed; all others are checked as ever.
     """
-    async with _serving(script) as address, pages(folder, address, pins=pins) as (page,):
+    async with serving(script) as address, pages(folder, address, pins=pins) as (page,):
         yield page
 
 
@@ -138,8 +138,9 @@ async def _channel(http: aiohttp.ClientSession, url: str) -> AsyncIterator[Page]
         yield Page(socket)
 
 
-def serving(script: str) -> web.RouteDef:
-    """The route of a page with `script`."""
+@contextlib.asynccontextmanager
+async def serving(script: str) -> AsyncIterator[str]:
+    """The address of a page with `script`, served until the block ends."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(
@@ -147,13 +148,8 @@ def serving(script: str) -> web.RouteDef:
             content_type="text/html",
         )
 
-    return web.get("/", answer)
-
-
-@contextlib.asynccontextmanager
-async def _serving(script: str) -> AsyncIterator[str]:
     app = web.Application()
-    app.add_routes([serving(script)])
+    app.router.add_get("/", answer)
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()
     try:
