@@ -46,7 +46,7 @@ from node.sip.errors import SipParseError
 from node.sip.registrar import Registrar
 from node.sip.uri import Uri
 from node.sip_location import SipLocator
-from node.software import VERSION
+from node.status_answers import StatusAnswers
 from node.storage.errors import StorageError
 from node.storage.pins import PinBook, PinKind
 from node.storage.storage import Storage
@@ -58,7 +58,7 @@ from node.web.desk import WebDesk
 from node.why import Explainer
 
 
-class Answers(TrunkAnswers, RelayAnswers):
+class Answers(StatusAnswers, TrunkAnswers, RelayAnswers):
     """The operator's side of a node; `node.app.Node` makes the parts."""
 
     config: Config
@@ -95,97 +95,6 @@ class Answers(TrunkAnswers, RelayAnswers):
     trace_desk: TraceDesk
 
     # Looking
-
-    async def status(self) -> JsonObject:
-        """How the node is."""
-        usage = self.relay.usage()
-        media = self.config.media
-        return {
-            "ready": self.ready,
-            "node_id": self.node_id.text,
-            "key_name": self.node_id.key_name,
-            "network": self.config.network,
-            "server": self.served_at.server,
-            "version": VERSION,
-            "domains": list(self.config.domains),
-            "addresses": [str(endpoint) for endpoint in self.own_endpoints],
-            "ports": [
-                ["sip", "udp", self.config.sip_port, self.config.sip_port],
-                ["sip", "tcp", self.config.sip_port, self.config.sip_port],
-                ["sip-tls", "tcp", self.config.tls_port, self.config.tls_port],
-                ["mesh", "udp", self.config.mesh_port, self.config.mesh_port],
-                ["media", "udp", media.first_port, media.last_port],
-            ],
-            "peers": len(await self.peers()),
-            "accounts": len(self.accounts),
-            "registrations": sum(map(len, self.registrar.accounts().values())),
-            "calls": 0 if self.edge is None else len(self.edge.calls()),
-            "sip": {} if self.edge is None else self.edge.leftovers,
-            "overload": None if self.edge is None else self.edge.shedding.figures,
-            "relay": {
-                "workers": [
-                    {
-                        "pid": worker.pid,
-                        "sessions": worker.sessions,
-                        "endpoints": worker.endpoints,
-                        "packets": worker.packets,
-                        "bytes": worker.bytes,
-                        "restarts": worker.restarts,
-                    }
-                    for worker in usage.workers
-                ],
-                "ports_in_use": usage.ports_in_use,
-                "ports_free": usage.ports_free,
-                "strangers": self.relaying.usage(),
-            },
-            "mesh": {
-                "bytes_sent": self.mesh.bytes_sent,
-                "bytes_received": self.mesh.bytes_received,
-            },
-            "directory": self._directory_status(),
-            "uptime": round(self.clock.monotonic() - self.started_at, 3),
-        }
-
-    def _directory_status(self) -> JsonObject:
-        """What the DHT's part of the node says of itself."""
-        stats = self.directory.stats()
-        return {
-            "contacts": stats.contacts,
-            "records": stats.records,
-            "published": stats.published,
-            "network_size": stats.network_size,
-            "clock_skew": stats.clock_skew,
-            "clock": stats.clock,
-            "reached": {
-                f"ipv{reach.family}": {
-                    "serves": reach.serves,
-                    "confirmed": reach.confirmed,
-                    "needed": reach.needed,
-                }
-                for reach in stats.reach
-            },
-        }
-
-    async def peers(self) -> list[JsonObject]:
-        """Nodes this one knows, by link or by the DHT's table."""
-        known: dict[NodeId, JsonObject] = {}
-        for contact in self.directory.contacts():
-            known[contact.node] = {
-                "node_id": contact.node.text,
-                "address": str(contact.endpoint),
-                "linked": False,
-                "rtt": contact.rtt,
-                "last_heard": round(contact.last_heard, 3),
-            }
-        for link in self.links.peers():
-            entry = known.setdefault(
-                link.node, {"node_id": link.node.text, "rtt": None, "last_heard": None}
-            )
-            entry["linked"] = True
-            entry["address"] = None if link.endpoint is None else str(link.endpoint)
-            entry["rtt"] = link.rtt if link.rtt is not None else entry["rtt"]
-            entry["software"] = link.software
-        return list(known.values())
 
     async def resolve(self, uri: str) -> JsonObject:
         """Where a dialled target leads."""

@@ -229,7 +229,7 @@ class Opening(Desks):
             proven=self.prover.cached,
         )
         small = PooledEntropy()
-        self._tap = Tap()
+        self._tap, self.counts = Tap(), self._trunks.counts
         self.edge = Edge(
             EdgeParts(
                 node=self._key.id,
@@ -260,6 +260,7 @@ class Opening(Desks):
                 messages=MessageStore(self._storage),
                 trunks=self._trunks.parts,
                 tap=self._tap,
+                counts=self.counts,
             )
         )
         self._open_traces(self.edge)

@@ -1,8 +1,9 @@
 """Everything of trunks in a running node, joined: books, lines, counters, and how they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from federation.model.address import Endpoint
 from federation.model.clocks import Clock, Entropy
 from node.accounts.account import Account
 from node.accounts.book import AccountBook
@@ -14,15 +15,20 @@ from node.edge.edge import Edge
 from node.edge.trunk_lines import TrunkParts
 from node.loaded import Loaded
 from node.names import OwnNames
+from node.sip.flow import Flow
 from node.sip.registrar import Registrar
 from node.sip.transports.sockets import SipTransports
 from node.sip_location import DnsRecords, SipLocator, families_of
 from node.storage.storage import Storage
+from node.tracing.counts import Counts
 from node.trunks.desk import TrunkDesk
 from node.trunks.lines import TrunkLines
 from node.trunks.load import TrunkLoad
 from node.trunks.tester import TrunkTester, step
 from node.trunks.trunk import PbxSettings, Trunk
+
+PLACES_KEPT = 5.0
+"Seconds after which it is looked anew where trunks are, for counting."
 
 
 class TrunkRoom:
@@ -63,7 +69,10 @@ class TrunkRoom:
             entropy=entropy,
         )
         self._tester = TrunkTester(self.lines, self.book, entropy)
+        self.counts = Counts(self.at)
         self._edge: Edge | None = None
+        self._places: dict[Endpoint | str, str] = {}
+        self._places_until = 0.0
 
     @property
     def parts(self) -> TrunkParts:
@@ -116,6 +125,28 @@ class TrunkRoom:
         """Calls under way, and calls out today."""
         now = self._clock.unix()
         return self.load.calls(trunk.name), self.load.out_today(trunk.name, now=now)
+
+    def traffic_of(self, trunk: Trunk) -> JsonObject:
+        """The messages that passed between this node and the trunk, and how sound arrived."""
+        return self.counts.of("trunk", trunk.name).as_json()
+
+    def at(self, flow: Flow) -> str | None:
+        """The trunk that a flow leads to, by its address; new ones are known after a moment."""
+        now = self._clock.monotonic()
+        if now >= self._places_until:
+            self._places_until = now + PLACES_KEPT
+            self._places = dict(self._found_places())
+        return self._places.get(flow.remote) or self._places.get(flow.remote.host)
+
+    def _found_places(self) -> Iterator[tuple[Endpoint | str, str]]:
+        """Where trunks are: exact addresses for UDP, hosts for connections that servers make."""
+        for trunk in self.book:
+            line = self.lines.get(trunk.name)
+            if line is not None:
+                yield from ((host, trunk.name) for host in line.hosts)
+            elif _registers_here(trunk):
+                for binding in self._registrar.bindings(trunk.name, now=self._clock.unix()):
+                    yield binding.flow.remote, trunk.name
 
     async def test(self, trunk: Trunk) -> list[JsonObject]:
         """Each step that a call depends on."""

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from node.cli import traffic
 from node.cli.options import AsJson, State, client_of
 from node.cli.output import minute, print_fields, print_json, print_table
 
@@ -73,11 +74,12 @@ def peers(as_json: AsJson = False, state: State = None) -> None:
             peer.get("linked"),
             None if peer.get("rtt") is None else f"{peer['rtt'] * 1000:.1f} ms",
             None if peer.get("last_heard") is None else f"{peer['last_heard']:.0f} s ago",
+            *traffic.columns(peer.get("traffic")),
         )
         for peer in answer
     ]
     print_table(
-        ("node", "address", "linked", "round trip", "heard"),
+        ("node", "address", "linked", "round trip", "heard", *traffic.HEADINGS),
         rows,
         "no other node is known: start one, or name one with ringmesh up --join HOST:PORT",
     )

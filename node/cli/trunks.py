@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from node.cli import traffic
 from node.cli import trunk_options as given
 from node.cli.options import AsJson, State, state_path_of
 from node.cli.output import cell, print_fields, print_json, print_table, spoken
@@ -106,9 +107,13 @@ def list_trunks(as_json: AsJson = False, state: State = None) -> None:
         print_json(trunks)
         return
     print_table(
-        ("name", "kind", "state", "calls", "numbers", "reason"),
+        ("name", "kind", "state", "calls", "numbers", *traffic.HEADINGS, "reason"),
         [
-            (t["name"], t["kind"], t["state"], t["calls"], len(t["dids"]), t["reason"])
+            (
+                *(t["name"], t["kind"], t["state"], t["calls"], len(t["dids"])),
+                *traffic.columns(t.get("traffic")),
+                t["reason"],
+            )
             for t in trunks
         ],
         "no trunks: add one with ringmesh trunk add NAME --pbx, or --provider",
@@ -182,11 +187,13 @@ def _print_sheet(sheet: dict[str, Any], *, as_json: bool) -> None:
     if sheet["kind"] == "pbx":
         fields += _for_the_pbx(sheet)
     known = {"name", "kind", "state", "reason", "dids", "turn", "uri", "number", "password"}
+    known.add("traffic")
     known |= {"login", "server", "extension"} if sheet["kind"] == "pbx" else set()
     for key, value in sheet.items():
         if key not in known and (value or value == 0) and value is not False:
             fields.append((key.replace("_", " "), value))
     fields.append(("numbers", sheet["dids"]))
+    fields += traffic.fields(sheet.get("traffic"))
     print_fields(fields)
 
 

@@ -18,7 +18,7 @@ from node.sip.effects import ClientKey
 from node.sip.errors import SipParseError
 from node.sip.flow import Flow
 from node.sip.message import Request, Response, parse_message
-from node.tracing.tap import RECEIVED, SENT, call_id_of, frame_text
+from node.tracing.tap import RECEIVED, SENT, call_id_of, frame_text, no_answer_text
 
 TXN_BYTES = 16
 
@@ -252,6 +252,9 @@ class MeshBranch:
         """The node could not be asked, or went away before its final response."""
         if txn != self.txn:
             return
+        if self.node is not None and reason is not Failure.CANCELLED:
+            text = no_answer_text(self.sip, reason.value)
+            self.hub.note((self.hub.now(), RECEIVED, text, self.node))
         self.hub.later(TRANSACTION_LIFE, lambda: self._forget(txn))
         if self.cancelled:
             self.owner.on_failure(self.id, 487, "Request Terminated")

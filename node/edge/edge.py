@@ -28,6 +28,7 @@ from node.edge.mailroom import Mailroom
 from node.edge.memory import StoredDialogError, pack_dialog, unpack_dialog
 from node.edge.outbound_limits import OutboundLimits
 from node.edge.outward import Outward
+from node.edge.peer_names import PeerNames
 from node.edge.redirect import Redirects
 from node.edge.registration import Registrations
 from node.edge.ringing import Ringing
@@ -59,7 +60,7 @@ from node.sip.matching import client_key
 from node.sip.message import Request
 from node.sip.transaction import TransactionLayer
 from node.storage.messages import KeptMessage
-from node.tracing.tap import RECEIVED, SENT
+from node.tracing.tap import RECEIVED, SENT, no_answer_text
 
 DRAIN_WAIT = 2.0
 "Seconds to wait for the answers to our BYEs and `bye` frames."
@@ -88,6 +89,8 @@ class Edge:
             note=parts.tap.note,
         )
         self._now, self._note = hub.now, parts.tap.note
+        parts.tap.read_by(parts.counts.take)
+        parts.tap.read_by(lambda batch: parts.counts.repeated(layer.take_repeats()))
         limits = parts.limits
         hub.limits = OutboundLimits(limits.calls_per_hour, limits.targets_per_hour)
         self.guard = hub.guard = Guard(
@@ -132,7 +135,8 @@ class Edge:
         )
         self.mail = Mail(hub, self._calls)
         self._watch = Watch(hub, parts.media_timeout)
-        self.journal = Journal(hub, parts.records)
+        peers = PeerNames(parts.trunks.book)
+        self.journal = Journal(hub, parts.records, parts.counts, peers)
         self.dialogs = hub.dialogs
         self._do = self._handlers()
         self._timers = hub.layer.timers
@@ -325,6 +329,8 @@ class Edge:
     def _timed_out(self, effect: ClientTimedOut) -> None:
         branch = self._clients.get(effect.key)
         if branch is not None:
+            text = no_answer_text(branch.request.encode(), "408")
+            self._note((self._now(), RECEIVED, text, branch.flow))
             branch.on_timeout()
 
     def _failed(self, effect: ClientFailed) -> None:

@@ -25,6 +25,7 @@ from node.storage.dialogs import DialogStore
 from node.storage.features import FeatureBook
 from node.storage.messages import MessageStore
 from node.storage.ring_groups import RingGroups
+from node.tracing.counts import Counts
 from node.tracing.tap import Tap
 
 
@@ -66,3 +67,5 @@ class EdgeParts:
     trunks: TrunkParts = field(default_factory=TrunkParts)
     tap: Tap = field(default_factory=Tap)
     "Told of every message."
+    counts: Counts = field(default_factory=Counts)
+    "Told of calls that ended, and of what was repeated."

@@ -11,12 +11,23 @@ from media_relay.reports import EndpointReport
 from node.edge.dialog import DialogSet, PhoneSide, ServiceSide, Side
 from node.edge.hub import Hub
 from node.edge.media import CallMedia
+from node.edge.peer_names import PeerNames
 from node.storage.call_records import CallRecord, CallRecords, StreamQuality
+from node.tracing.counts import Counts, Peer
 
 COUNTERS_WITHIN = 0.5
 "Seconds that a worker is given for its last counters."
 MAX_TEXT = 500
 MAX_REASON = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A record to be written, what has its last counters, and who was at its two ends."""
+
+    record: CallRecord
+    media: CallMedia | None
+    ends: tuple[Peer | None, Peer | None]
 
 
 @dataclass(slots=True)
@@ -25,7 +36,9 @@ class Journal:
 
     hub: Hub
     records: CallRecords
-    _unwritten: dict[str, tuple[CallRecord, CallMedia | None]] = field(default_factory=dict)
+    counts: Counts
+    peers: PeerNames
+    _unwritten: dict[str, _Waiting] = field(default_factory=dict)
 
     def ended(self, group: DialogSet, reason: str) -> None:
         """A call ended; its media is freed already."""
@@ -48,7 +61,7 @@ class Journal:
             status=200 if answered else _status_in(reason),
             reason=_readable(reason)[:MAX_REASON],
         )
-        self._unwritten[record.id] = (record, group.media)
+        self._unwritten[record.id] = _Waiting(record, group.media, self.peers.ends_of(group))
         if group.media is None:
             self._write(record.id)
         else:
@@ -56,9 +69,9 @@ class Journal:
 
     def call_id_of(self, record_id: str) -> str | None:
         """The Call-ID of a call whose record is not written yet; its number will do."""
-        for known, (record, _) in self._unwritten.items():
+        for known, waiting in self._unwritten.items():
             if record_id in (known, known.rpartition("-")[2]):
-                return record.call_id
+                return waiting.record.call_id
         return None
 
     def flush(self) -> None:
@@ -67,11 +80,13 @@ class Journal:
             self._write(record_id)
 
     def _write(self, record_id: str) -> None:
-        record, media = self._unwritten.pop(record_id)
+        waiting = self._unwritten.pop(record_id)
+        record, media = waiting.record, waiting.media
         if media is not None:
             caller, callee = (_quality(report) for report in media.quality())
             record = replace(record, from_caller=caller, from_callee=callee)
         self.records.add(record)
+        self.counts.call_ended(record, *waiting.ends)
         self.hub.log.info(
             "call_ended",
             call_id=_readable(record.call_id),

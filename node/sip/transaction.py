@@ -12,6 +12,7 @@ only lingers, to absorb what comes late; the oldest of those go first when there
 while new requests are refused with 503 when too many are unanswered.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2s
@@ -65,6 +66,7 @@ class TransactionLayer:
         self._secret = entropy.token(16)
         self._limits = limits or TransactionLimits()
         self._table = TransactionTables(self._limits)
+        self._repeats: Counter[tuple[bool, Flow]] = Counter()
         self.timers = self._table.timers
         "To be read only: no timer is before its `bound`, which costs nothing to ask."
 
@@ -79,6 +81,7 @@ class TransactionLayer:
         effects: list[Effect] = []
         seen = self._table.seen.get(hash(data))
         if seen is not None and seen.flow == flow:
+            self._repeats[False, flow] += 1
             self._table.advance(seen, Event.REQUEST, None, now, effects.append)
             return effects
         message: Message | None = None
@@ -232,9 +235,18 @@ class TransactionLayer:
             before = txn.state
             self._table.advance(txn, Event.RESEND, None, now, effects.append)
             if txn.state is before:
+                self._repeats[True, txn.flow] += 1
                 txn.resent(now)
                 self._table.arm(txn)
         return effects
+
+    def take_repeats(self) -> Counter[tuple[bool, Flow]]:
+        """Requests that came again, and messages of ours (`True`) sent again, since the last call.
+
+        By flow; bounded by how often this is asked.
+        """
+        repeats, self._repeats = self._repeats, Counter()
+        return repeats
 
     @property
     def usage(self) -> TransactionUsage:
@@ -260,6 +272,7 @@ class TransactionLayer:
         key = server_key(request, via, method)
         known = self._table.servers.get(key)
         if known is not None:
+            self._repeats[False, flow] += 1
             self._table.advance(known, Event.REQUEST, None, now, emit)
             return None
         back = reply_flow(via, flow)

@@ -29,8 +29,10 @@ MAX_NOTED = 65_536
 _CALL_ID = re.compile(rb"\n(?:call-id|i)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _PLAIN = b"\nCall-ID: "
 
+NO_ANSWER = b"(no answer"
+"How the text of what did not come begins."
 FRAME = b"("
-"How the text of a frame begins that is no SIP message; no SIP message does."
+"How the text begins of what is no SIP message; no SIP message does."
 
 
 class Tap:
@@ -75,6 +77,13 @@ def frame_text(kind: str, call_id: bytes, *details: str) -> bytes:
     lines = [f"({kind} frame)".encode(), b"Call-ID: " + call_id]
     lines += [text.encode("utf-8", "surrogateescape") for text in details]
     return b"\r\n".join([*lines, b"", b""])
+
+
+def no_answer_text(request: bytes, reason: str) -> bytes:
+    """That no final response came to a request of ours, in that form."""
+    line = request.partition(b"\r\n")[0].partition(b" ")[0]
+    head = NO_ANSWER + b" to " + line + b": " + reason.encode() + b")"
+    return b"\r\n".join([head, b"Call-ID: " + call_id_of(request), b"", b""])
 
 
 def bye_text(bye: Bye) -> bytes:

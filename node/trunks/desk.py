@@ -59,6 +59,9 @@ class TrunkStates(Protocol):
     def calls_of(self, trunk: Trunk) -> tuple[int, int]:
         """Calls under way, and calls out today."""
 
+    def traffic_of(self, trunk: Trunk) -> JsonObject:
+        """The messages that passed between this node and it, and how sound arrived."""
+
     async def test(self, trunk: Trunk) -> list[JsonObject]:
         """Try each step that a call depends on: `step`, `ok` (or null), `says`."""
 
@@ -102,10 +105,12 @@ class TrunkDesk:
         if isinstance(trunk.settings, ProviderSettings):
             settings["rules"] = [str(rule) for rule in trunk.settings.rules]
         answer |= settings | {"state": None, "reason": None, "calls": None, "calls_today": None}
+        answer["traffic"] = None
         if self.states is not None:
             answer["state"], reason = self.states.state_of(trunk)
             answer["reason"] = reason or None
             answer["calls"], answer["calls_today"] = self.states.calls_of(trunk)
+            answer["traffic"] = self.states.traffic_of(trunk)
         answer["dids"] = [f"+{did.number}" for did in self.book.dids.all_of(trunk.name)]
         return answer
 

@@ -26,6 +26,8 @@ MAX_TEXT = 255
 "Characters of a login, password, host or domain at a provider."
 MIN_EXPIRES, MAX_EXPIRES = 60, 86_400
 "Seconds that a registration may be asked to last."
+PROVIDER_SIDE = "trunk:"
+"How the name of a provider's end of a dialog begins; no login has a colon."
 TRANSPORTS = ("udp", "tcp", "tls")
 
 
@@ -133,7 +135,7 @@ class Trunk:
     @property
     def side(self) -> str:
         """The name of this trunk's end of a dialog; for a provider one that no account can have."""
-        return self.name if self.kind is TrunkKind.PBX else f"trunk:{self.name}"
+        return self.name if self.kind is TrunkKind.PBX else PROVIDER_SIDE + self.name
 
 
 def host_of(server: str) -> str:

@@ -67,6 +67,19 @@ async def _kept_nowhere(change: Any) -> None:
     """A commit to no database."""
 
 
+TRAFFIC = {
+    "requests": {"in": 3, "out": 5},
+    "responses": {
+        "in": {"1xx": 4, "2xx": 2, "3xx": 0, "4xx": 0, "5xx": 1, "6xx": 1},
+        "out": {"1xx": 3, "2xx": 3, "3xx": 0, "4xx": 0, "5xx": 0, "6xx": 0},
+    },
+    "retransmissions": {"in": 0, "out": 0},
+    "timeouts": 1,
+    "rtp": {"streams": 2, "packets": 98, "lost": 2, "told_lost": 1, "jitter": 0.004},
+}
+"What passed between a node and a peer."
+
+
 class MemoryTraces:
     """The trace of one call, with one message."""
 
@@ -168,6 +181,7 @@ class MemoryNode:
                 "linked": True,
                 "rtt": 0.0123,
                 "last_heard": 2.0,
+                "traffic": TRAFFIC,
             }
         ]
 

@@ -1,0 +1,185 @@
+"""How much SIP passed, in all and for each peer, and how sound arrived from there.
+
+A peer is another node, a trunk, or everybody else together: phones and other SIP networks. Messages
+are counted in batches from the tap, so that a message costs no more than its share of one pass; a
+message's peer is told by its place, once for each place of a batch.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from federation.model.identity import NodeId
+from node.control import JsonObject
+from node.sip.flow import Flow
+from node.storage.call_records import CallRecord, StreamQuality
+from node.tracing.tap import FRAME, NO_ANSWER, Noted, Place
+
+MAX_PEERS = 4_096
+"Counted apart; beyond, the one that was silent for longest is forgotten."
+METHODS = frozenset(
+    {
+        *("INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "MESSAGE", "SUBSCRIBE"),
+        *("NOTIFY", "PUBLISH", "INFO", "UPDATE", "PRACK", "REFER"),
+    }
+)
+"Counted by name; all others together are `other`, since strangers may invent any."
+CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "6xx")
+DIRECTIONS = ("in", "out")
+_HEAD = 11
+"Bytes that tell the status of a response (`SIP/2.0 200`)."
+
+
+class Peer(NamedTuple):
+    """Who is at the other end."""
+
+    kind: str
+    "`node`, `trunk` or `sip`."
+    name: str
+    "The node's id, the trunk's name; empty for everybody else."
+
+
+OTHERS = Peer("sip", "")
+
+
+@dataclass(slots=True)
+class PeerCounts:
+    """What passed between this node and one peer."""
+
+    requests: list[int] = field(default_factory=lambda: [0, 0])
+    "Received and sent."
+    responses: list[list[int]] = field(default_factory=lambda: [[0] * 6, [0] * 6])
+    "The same, by class."
+    repeats: list[int] = field(default_factory=lambda: [0, 0])
+    "Requests and responses among them that were there before, as UDP needs where it loses."
+    timeouts: int = 0
+    "Requests of ours without a final answer in time."
+    streams: int = 0
+    "Main media streams of calls that ended."
+    packets: int = 0
+    "RTP that arrived from there."
+    lost: int = 0
+    "RTP from there that did not arrive."
+    told_lost: int = 0
+    "RTP to there that did not arrive, by the reports of the other side (RTCP)."
+    jitter: float = 0.0
+    "Seconds, added up over `jitters` streams."
+    jitters: int = 0
+
+    def as_json(self) -> JsonObject:
+        """For people and programs; jitter is the streams' mean, in seconds."""
+        return {
+            "requests": dict(zip(DIRECTIONS, self.requests, strict=True)),
+            "responses": {
+                direction: dict(zip(CLASSES, self.responses[way], strict=True))
+                for way, direction in enumerate(DIRECTIONS)
+            },
+            "retransmissions": dict(zip(DIRECTIONS, self.repeats, strict=True)),
+            "timeouts": self.timeouts,
+            "rtp": {
+                "streams": self.streams,
+                "packets": self.packets,
+                "lost": self.lost,
+                "told_lost": self.told_lost,
+                "jitter": round(self.jitter / self.jitters, 5) if self.jitters else None,
+            },
+        }
+
+
+class Counts:
+    """A reader of the tap. `trunk_at` names the trunk that a flow leads to, if it leads to one."""
+
+    def __init__(self, trunk_at: Callable[[Flow], str | None] = lambda flow: None) -> None:
+        self.trunk_at = trunk_at
+        self.requests: Counter[tuple[str, str, str]] = Counter()
+        "By direction, `sip` or `node`, and method."
+        self.responses: Counter[tuple[str, str, str]] = Counter()
+        "By direction, `sip` or `node`, and class."
+        self.calls: Counter[tuple[str, str, str]] = Counter()
+        "Ended ones by direction, path and class of the final answer."
+        self.talk_seconds = 0.0
+        self._peers: OrderedDict[Peer, PeerCounts] = OrderedDict({OTHERS: PeerCounts()})
+
+    # What happens
+
+    def take(self, batch: Sequence[Noted]) -> None:
+        """Count a batch."""
+        places = {id(noted[3]): noted[3] for noted in batch}
+        tally = Counter([(noted[1], id(noted[3]), noted[2][:_HEAD]) for noted in batch])
+        found = {key: self._counts(self._peer_at(place)) for key, place in places.items()}
+        for (way, key, head), count in tally.items():
+            side = "sip" if isinstance(places[key], Flow) else "node"
+            if head.startswith(b"SIP/2.0 "):
+                self._response(way, side, head[8:9], count, found[key])
+            elif not head.startswith(FRAME):
+                self.requests[DIRECTIONS[way], side, _method(head)] += count
+                found[key].requests[way] += count
+            elif head.startswith(NO_ANSWER):
+                found[key].timeouts += count
+
+    def _response(self, way: int, side: str, digit: bytes, count: int, counts: PeerCounts) -> None:
+        index = digit[0] - 49 if digit else -1
+        if 0 <= index < len(CLASSES):
+            self.responses[DIRECTIONS[way], side, CLASSES[index]] += count
+            counts.responses[way][index] += count
+
+    def repeated(self, repeats: Mapping[tuple[bool, Flow], int]) -> None:
+        """Messages that passed before: whether they were ours, and over which flow."""
+        for (is_own, flow), count in repeats.items():
+            self._counts(self._peer_at(flow)).repeats[is_own] += count
+
+    def call_ended(
+        self, record: CallRecord, from_caller: Peer | None, from_callee: Peer | None
+    ) -> None:
+        """A call is over; whom its two streams came from, where they came from anybody."""
+        status = f"{record.status // 100}xx"
+        self.calls[record.direction or "", record.path or "", status] += 1
+        self.talk_seconds += record.duration
+        for peer, quality in (
+            (from_caller, record.from_caller),
+            (from_callee, record.from_callee),
+        ):
+            if peer is not None and quality is not None:
+                self._stream(self._counts(peer), quality)
+
+    def _stream(self, counts: PeerCounts, quality: StreamQuality) -> None:
+        counts.streams += 1
+        counts.packets += quality.packets
+        counts.lost += quality.lost
+        counts.told_lost += quality.told_lost or 0
+        if quality.jitter is not None:
+            counts.jitter += quality.jitter
+            counts.jitters += 1
+
+    # What is asked
+
+    def of(self, kind: str, name: str = "") -> PeerCounts:
+        """What passed between this node and a peer; a fresh, empty value if nothing did."""
+        return self._peers.get(Peer(kind, name)) or PeerCounts()
+
+    def peers(self, kind: str) -> dict[str, PeerCounts]:
+        """All peers of a kind, by name."""
+        return {peer.name: counts for peer, counts in self._peers.items() if peer.kind == kind}
+
+    def _counts(self, peer: Peer) -> PeerCounts:
+        counts = self._peers.get(peer)
+        if counts is None:
+            counts = self._peers[peer] = PeerCounts()
+            if len(self._peers) > MAX_PEERS:
+                oldest = next(each for each in self._peers if each != OTHERS)
+                del self._peers[oldest]
+        else:
+            self._peers.move_to_end(peer)
+        return counts
+
+    def _peer_at(self, place: Place) -> Peer:
+        if isinstance(place, NodeId):
+            return Peer("node", place.text)
+        trunk = self.trunk_at(place)
+        return OTHERS if trunk is None else Peer("trunk", trunk)
+
+
+def _method(head: bytes) -> str:
+    method = head.partition(b" ")[0].decode("ascii", "replace")
+    return method if method in METHODS else "other"
