@@ -58,7 +58,7 @@ class NodeControl(Protocol):
         """Nodes this one knows.
 
         `node_id`, `address`; `linked` bool; `rtt` seconds or null, `last_heard` seconds ago or
-        null.
+        null; `traffic` (`node.tracing.counts.PeerCounts`) where SIP passed.
         """
 
     async def resolve(self, uri: str) -> JsonObject:

@@ -1,7 +1,7 @@
 """The edge as the node uses it: built of its parts, fed by transports and links."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from federation.model.identity import NodeId
@@ -60,7 +60,7 @@ from node.sip.matching import client_key
 from node.sip.message import Request
 from node.sip.transaction import TransactionLayer
 from node.storage.messages import KeptMessage
-from node.tracing.tap import RECEIVED, SENT, no_answer_text
+from node.tracing.tap import RECEIVED, SENT, Noted, no_answer_text
 
 DRAIN_WAIT = 2.0
 "Seconds to wait for the answers to our BYEs and `bye` frames."
@@ -89,8 +89,6 @@ class Edge:
             note=parts.tap.note,
         )
         self._now, self._note = hub.now, parts.tap.note
-        parts.tap.read_by(parts.counts.take)
-        parts.tap.read_by(lambda batch: parts.counts.repeated(layer.take_repeats()))
         limits = parts.limits
         hub.limits = OutboundLimits(limits.calls_per_hour, limits.targets_per_hour)
         self.guard = hub.guard = Guard(
@@ -142,6 +140,11 @@ class Edge:
         self._timers = hub.layer.timers
         self._waker = Waker(hub.alarms, self._on_timer)
 
+    def _count(self, batch: Sequence[Noted]) -> None:
+        counts = self._parts.counts
+        counts.take(batch)
+        counts.repeated(self._hub.layer.take_repeats())
+
     def _make_calls(self, maker: BranchMaker) -> Calls:
         """What starts requests outside dialogs."""
         hub, parts = self._hub, self._parts
@@ -191,6 +194,7 @@ class Edge:
         """Begin; calls that a crash left open (`stored`) are ended, `messages` wait on."""
         self.mail.restore(messages)
         self._hub.later(INTERVAL, self._on_tick)
+        self._parts.tap.read_by(self._count)
         self._parts.tap.follow(self._hub.later)
         for row_id, data in stored.items():
             self._parts.dialogs.remove(row_id)
