@@ -8,7 +8,7 @@ GET    /v1/dht                 POST   /v1/users/{login}/password
                                                                DELETE /v1/pins/{name}
 GET    /v1/domains             DELETE /v1/domains/{name}
 POST   /v1/domains             GET    /v1/domains/{name}/check
-POST   /v1/turn/credentials
+POST   /v1/turn/credentials    POST   /v1/users/import
 
 GET    /v1/groups              POST   /v1/users/{login}/features
 POST   /v1/groups              GET, POST, DELETE /v1/groups/{login}
@@ -26,6 +26,7 @@ from aiohttp import web
 
 from node.api_answers import answer as _answer
 from node.api_answers import body_of as _body
+from node.api_arrivals import ArrivalControl, arrival_routes
 from node.api_bans import ban_routes
 from node.api_features import feature_routes
 from node.api_messages import message_routes
@@ -42,7 +43,7 @@ MAX_TARGET = 1024
 "Characters of a URI that can be asked for."
 
 
-class ApiControl(NodeControl, TrunkControl, RelayControl, Protocol):
+class ApiControl(NodeControl, TrunkControl, RelayControl, ArrivalControl, Protocol):
     """All that the API asks of a node."""
 
 
@@ -85,6 +86,7 @@ def api_routes(control: ApiControl) -> list[web.RouteDef]:
     return [
         *CoreApi(control).routes(),
         *feature_routes(control),
+        *arrival_routes(control),
         *record_routes(control),
         *message_routes(control),
         *ban_routes(control),

@@ -1,11 +1,14 @@
 """The operator's desks of a running node, and how its parts follow when its domains change."""
 
+import contextlib
+
 import msgspec
 import structlog
 
 from federation.domain_proof import DnsResolver, Identify
 from federation.messages import Hello
 from federation.model.identity import NodeKey
+from node.accounts.moved import Arrival, MovedAccount
 from node.answers import Answers
 from node.ban_desk import BanDesk
 from node.control import JsonObject
@@ -19,6 +22,7 @@ from node.publication import Publication
 from node.sheet import ServedAt
 from node.state import StateError, StateFolder
 from node.storage.bans import BanBook
+from node.storage.errors import StorageError
 from node.storage.features import FeatureBook
 from node.storage.ring_groups import RingGroups
 from node.trunk_room import TrunkRoom
@@ -49,6 +53,14 @@ class Desks(Answers):
             "mesh_port": self.config.mesh_port,
             "configured_domains": list(self._domain_names.configured),
         }
+
+    async def user_import(self, moved: MovedAccount, arrival: Arrival) -> JsonObject:
+        """Take in an account of another node; its number is computed before the answer."""
+        account, password = await self.keeper.take_in(moved, arrival)
+        with contextlib.suppress(StorageError):  # the account works; its number follows
+            await self.keeper.number_of(account.login)
+        log.info("account_arrived", login=account.login, came_from=moved.node)
+        return self._sheet(self._account(account.login), password)
 
     def _open_desks(self) -> None:
         """What the operator's questions and changes lead to."""

@@ -158,6 +158,18 @@ class StateFolder:
         self._write(file, f"{_KEY_HEADER} {_b32(key.seed)} {key.id.text}\n".encode("ascii"))
         return key
 
+    def existing_node_key(self) -> NodeKey:
+        """The node key of a node that was started before.
+
+        Raises:
+            StateError: there is none, or it is damaged.
+        """
+        file = self.path / "node.key"
+        text = self._read(file)
+        if text is None:
+            raise StateError(f"there is no node in {self.path} yet: start one with ringmesh up")
+        return _read_key(file, text)
+
     def overlay_nonce(self, key: NodeKey, network: Network) -> bytes | None:
         """The kept puzzle solution, if it is for this key, network and price.
 

@@ -15,6 +15,7 @@ from federation.model.number import Number
 from node.accounts.account import Account
 from node.accounts.book import AccountBook
 from node.accounts.login import Reserved
+from node.accounts.moved import Arrival, MovedAccount, arrived_account
 from node.accounts.numbers import NumberDeriver
 from node.accounts.rows import delete_account, insert_accounts, store_number, update_account
 from node.accounts.wanted import (
@@ -108,6 +109,23 @@ class AccountKeeper:
                 self.book.add(account)
                 self._derive(account)
         return made
+
+    async def take_in(self, moved: MovedAccount, arrival: Arrival) -> tuple[Account, str | None]:
+        """Add an account of another node; also its password where it has a new one."""
+        async with self._changing:
+            account, password = arrived_account(
+                moved,
+                arrival,
+                self.book,
+                domains=self._domains(),
+                reserved=self._reserved,
+                entropy=self._entropy,
+                now=self._clock.unix(),
+            )
+            await self._storage.run(lambda connection: insert_accounts(connection, [account]))
+            self.book.add(account)
+            self._derive(account)
+        return account, password
 
     async def set_password(self, login: str, password: str | None = None) -> MadeAccount:
         """Give an account another password, a generated one by default."""

@@ -9,6 +9,7 @@ from federation.model.number import Number
 from node.accounts.account import Account
 from node.accounts.book import AccountBook
 from node.accounts.login import Reserved
+from node.accounts.moved import Arrival, MovedAccount, arrived_account
 from node.accounts.numbers import NumberDeriver
 from node.accounts.rows import (
     delete_account,
@@ -73,6 +74,22 @@ class AccountStore:
         for each in made:
             self.book.add(each.account)
         return made
+
+    def take_in(self, moved: MovedAccount, arrival: Arrival) -> tuple[Account, str | None]:
+        """Add an account of another node; also its password where it has a new one."""
+        account, password = arrived_account(
+            moved,
+            arrival,
+            self.book,
+            domains=self._domains,
+            reserved=self._reserved,
+            entropy=self._entropy,
+            now=self._clock.unix(),
+        )
+        with self._database.write() as connection:
+            insert_accounts(connection, [account])
+        self.book.add(account)
+        return account, password
 
     def set_password(self, login: str, password: str | None = None) -> MadeAccount:
         """Give an account another password, a generated one by default."""

@@ -68,15 +68,20 @@ def make_accounts(
     "Who has a login or extension within this batch."
     for account in wanted:
         try:
-            _check(account, book, users, reserved)
+            check_wanted(account, book, users, reserved)
         except AccountError as error:
             raise AccountError(f"{account.place}{error}") from error
-    return [_make(account, domains, entropy, now) for account in wanted]
+    return [make_account(account, domains, entropy, now) for account in wanted]
 
 
-def _check(
+def check_wanted(
     wanted: WantedAccount, book: AccountBook, users: dict[str, str], reserved: Reserved
 ) -> None:
+    """Check one account against the rules, `book`, and `users` of the same batch, which it joins.
+
+    Raises:
+        AccountError: it cannot be; the text says what would do.
+    """
     check_login(wanted.login, reserved)
     check_name(wanted.name)
     if wanted.password is not None:
@@ -102,11 +107,16 @@ def _check(
         users[name] = wanted.login
 
 
-def _make(
-    wanted: WantedAccount, domains: Iterable[str], entropy: Entropy, now: UnixTime
+def make_account(
+    wanted: WantedAccount,
+    domains: Iterable[str],
+    entropy: Entropy,
+    now: UnixTime,
+    key: AccountKey | None = None,
 ) -> MadeAccount:
+    """An account that was checked, with the key it has or a new one; its number is not derived."""
     password = wanted.password or generate_password(entropy)
-    key = AccountKey(entropy.token(KEY_BYTES))
+    key = key or AccountKey(entropy.token(KEY_BYTES))
     hashes, aliases = hash_password(wanted.login, password, domains)
     account = Account(
         login=wanted.login,

@@ -51,10 +51,8 @@ def make_backup(
     """
     check_passphrase(passphrase)
     check_target(target, replace=replace)
-    if not folder.has_node_key:
-        raise SealedFileError(f"there is no node in {folder.path} yet: nothing to back up")
     entropy = entropy or SystemEntropy()
-    node = folder.node_key(entropy).id.text
+    node = folder.existing_node_key().id.text
     with _workplace(folder.path) as work:
         copy = take_snapshot(folder.path, url, work, lambda part: on_progress(part * _COPIED))
         version, counts = count_rows(copy)

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from federation.model.clocks import SystemEntropy
 from node.backup.contents import DATABASE, SMALL_FILES, Contents, read_contents
 from node.backup.sealed import (
     DamagedFileError,
@@ -117,7 +116,7 @@ def _gather(
 def _check_key(path: Path, contents: Contents, file: SealedFile) -> None:
     """The key that was restored is the one that the list names."""
     try:
-        key = StateFolder(path).node_key(SystemEntropy())
+        key = StateFolder(path).existing_node_key()
     except StateError as error:
         raise DamagedFileError(f"{file.name} holds a node key that is damaged") from error
     if key.id.text != contents.node:

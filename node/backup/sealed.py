@@ -12,12 +12,15 @@ associated data, and it holds the length: a file that was cut short, or has a pi
 or in another place, does not open.
 """
 
+import contextlib
 import hashlib
 import hmac
 import os
 import struct
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Self
 
 from cryptography.exceptions import InvalidTag
@@ -149,8 +152,10 @@ class SealedFile:
     length: int
 
     @classmethod
-    def look(cls, source: BinaryIO, name: str, kind: int) -> Self:
+    def look(cls, source: BinaryIO, name: str, kind: int, *, most: int = MAX_CONTENT) -> Self:
         """Read the header of a seekable file; `name` is what to call it, `kind` what it must hold.
+
+        `most` is how many bytes of content it may have.
 
         Raises:
             ForeignFileError, NewerFileError, DamagedFileError, CutShortError: it will not do.
@@ -182,6 +187,8 @@ class SealedFile:
             raise _damaged(name)
         if found != kind:
             raise ForeignFileError(f"{name} holds {_HOLDS.get(found, 'something unknown')}")
+        if length > most:
+            raise _damaged(name)
         wanted = HEADER_BYTES + length + TAG_BYTES * -(-length // PIECE_BYTES)
         if size < wanted:
             raise _cut_short(name)
@@ -246,6 +253,20 @@ class SealedReader:
         self._number += 1
         self._left -= size
         return piece
+
+
+@contextlib.contextmanager
+def opened(file: Path) -> Iterator[BinaryIO]:
+    """A file to read while the block lasts.
+
+    Raises:
+        SealedFileError: it cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            yield stream
+    except OSError as error:
+        raise SealedFileError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def check_passphrase(passphrase: str) -> None:

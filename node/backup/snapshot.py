@@ -38,7 +38,7 @@ def take_snapshot(state: Path, url: str | None, folder: Path, on_progress: Progr
         _copy_file(state / DATABASE_FILE, target, on_progress)
     else:
         with (
-            contextlib.closing(Database.look(url)) as source,
+            contextlib.closing(Database.look(state, url)) as source,
             contextlib.closing(Database.open(folder)) as copy,
             source.read() as reading,
             copy.write() as writing,

@@ -78,13 +78,13 @@ def restore(
     """
     from node.backup.restoring import check_unused
     from node.backup.restoring import restore as put_back
-    from node.backup.sealed import NODE, SealedFile
+    from node.backup.sealed import NODE, SealedFile, opened
     from node.state import StateFolder
 
     path = state_path_of(state)
     if not force:
         check_unused(path)
-    with _opened(file) as stream:
+    with opened(file) as stream:
         sealed = SealedFile.look(stream, str(file), NODE)
         content = sealed.open(passphrase_of(passphrase_file, str(file)))
         with _new_or_old(path), contextlib.ExitStack() as stack:
@@ -133,21 +133,6 @@ def bar(what: str) -> Iterator[Callable[[float], None]]:
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=1.0)
         yield lambda done: progress.update(task, completed=done)
-
-
-@contextlib.contextmanager
-def _opened(file: Path) -> Iterator[Any]:
-    from node.backup.sealed import SealedFileError
-
-    try:
-        stream = file.open("rb")
-    except OSError as error:
-        raise SealedFileError(f"{file} cannot be read: {error.strerror}") from error
-    with stream:
-        try:
-            yield stream
-        except OSError as error:
-            raise SealedFileError(f"{file} cannot be read: {error.strerror}") from error
 
 
 @contextlib.contextmanager

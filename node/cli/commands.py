@@ -23,6 +23,7 @@ from node.cli import (
     groups,
     looking,
     messages,
+    moving,
     pins,
     relaying,
     trunks,
@@ -45,6 +46,8 @@ app.command("demo")(demo.demo)
 app.command("status")(looking.status)
 users.app.command("forward")(features.forward)
 users.app.command("dnd")(features.dnd)
+users.app.command("export")(moving.export)
+users.app.command("import")(moving.import_user)
 app.add_typer(users.app, name="user")
 app.add_typer(groups.app, name="group")
 app.command("ban")(bans.ban)

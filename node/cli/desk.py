@@ -1,15 +1,21 @@
 """Where user commands are carried out: by the running node, or on its storage while stopped."""
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from node.api_client import ApiClient
 from node.cli.reach import reached
 from node.cli.user_file import NewUser
 from node.control import RefusedError
+
+if TYPE_CHECKING:
+    from node.accounts.moved import Arrival
 
 BULK_THREADS = 8
 "Users that are added at one time; their numbers cost a quarter of a second of a core each."
@@ -35,6 +41,9 @@ class UserDesk(Protocol):
 
     def add_many(self, users: Sequence[NewUser], on_progress: Progress) -> list[Outcome]:
         """Make each user that can be made; the outcomes stand in the order of `users`."""
+
+    def take_in(self, moved: bytes, arrival: "Arrival") -> dict[str, Any]:
+        """Add a user of another node, as `node.accounts.moved` encodes it."""
 
     def passwd(self, login: str, password: str | None) -> dict[str, Any]:
         """Set a password, a generated one by default."""
@@ -85,6 +94,12 @@ class RunningNodeDesk:
                 outcomes.append(outcome)
                 on_progress(len(outcomes))
         return outcomes
+
+    def take_in(self, moved: bytes, arrival: "Arrival") -> dict[str, Any]:
+        """Add a user of another node."""
+        body = {"account": json.loads(moved), "arrival": msgspec.to_builtins(arrival)}
+        sheet: dict[str, Any] = self._client.post("users", "import", body=body)
+        return sheet
 
     def passwd(self, login: str, password: str | None) -> dict[str, Any]:
         """Set a password."""

@@ -14,6 +14,7 @@ from federation.domain_proof import DnsResolver
 from federation.model.clocks import SystemClock, SystemEntropy
 from node.accounts.account import Account, AccountKind
 from node.accounts.login import AccountError, Reserved
+from node.accounts.moved import Arrival, MovedAccount
 from node.accounts.rows import load_accounts
 from node.accounts.store import AccountStore
 from node.accounts.wanted import MadeAccount, WantedAccount
@@ -90,6 +91,12 @@ class StoppedNodeDesk:
             or self._sheet(self._store.get(user.login), passwords[user.login])
             for user in users
         ]
+
+    def take_in(self, moved: bytes, arrival: Arrival) -> dict[str, Any]:
+        """Add a user of another node, and derive its number."""
+        account, password = self._store.take_in(MovedAccount.decode(moved), arrival)
+        self._store.derive_numbers()
+        return self._sheet(self._store.get(account.login), password)
 
     def passwd(self, login: str, password: str | None) -> dict[str, Any]:
         """Set a password."""

@@ -60,9 +60,11 @@ def add(
         users = read_users(file)
         with open_desk(state_path_of(state), create=True) as desk:
             return _add_many(desk, users, as_json=as_json)
-    new = NewUser(login=login or "", password=_given(password), extension=extension, name=name)
+    new = NewUser(
+        login=login or "", password=given_password(password), extension=extension, name=name
+    )
     with open_desk(state_path_of(state), create=True) as desk:
-        _print_sheet(desk.add(new), as_json=as_json)
+        print_sheet(desk.add(new), as_json=as_json)
     return 0
 
 
@@ -98,7 +100,7 @@ def show(login: Login, as_json: AsJson = False, state: State = None) -> None:
     from node.cli.desk import open_desk
 
     with open_desk(state_path_of(state)) as desk:
-        _print_sheet(desk.show(login), as_json=as_json)
+        print_sheet(desk.show(login), as_json=as_json)
 
 
 @app.command()
@@ -109,12 +111,12 @@ def passwd(
     from node.cli.desk import open_desk
 
     with open_desk(state_path_of(state)) as desk:
-        _print_sheet(desk.passwd(login, _given(password)), as_json=as_json)
+        print_sheet(desk.passwd(login, given_password(password)), as_json=as_json)
 
 
 @app.command()
 def remove(login: Login, as_json: AsJson = False, state: State = None) -> None:
-    """Remove a user; number and key are gone for good."""
+    """Remove a user; number and key are gone for good, unless `user export` kept them."""
     from node.cli.desk import open_desk
 
     with open_desk(state_path_of(state)) as desk:
@@ -125,14 +127,15 @@ def remove(login: Login, as_json: AsJson = False, state: State = None) -> None:
         typer.echo(f"{login} is removed")
 
 
-def _given(password: str | None) -> str | None:
+def given_password(password: str | None) -> str | None:
     """A password from the option, or from standard input so that no list of processes shows it."""
     if password == "-":  # noqa: S105 (the word for standard input)
         return sys.stdin.readline().rstrip("\r\n")
     return password
 
 
-def _print_sheet(sheet: dict[str, Any], *, as_json: bool) -> None:
+def print_sheet(sheet: dict[str, Any], *, as_json: bool) -> None:
+    """Write a user's sheet."""
     if as_json:
         print_json(sheet)
         return

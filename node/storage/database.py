@@ -58,8 +58,8 @@ class Database:
         return database
 
     @classmethod
-    def look(cls, url: str) -> Self:
-        """Open the database at `url` for reading, beside the node that may be using it.
+    def look(cls, state: Path, url: str | None = None) -> Self:
+        """Open the database of a node for reading, beside that node which may be using it.
 
         Nothing is changed: neither is a schema made nor brought up to date.
 
@@ -67,7 +67,13 @@ class Database:
             ConfigError: the URL cannot be used, or the database has another schema.
             StorageError: it cannot be read.
         """
-        engine, name = engine_for(url, exclusive=False)
+        if url is None:
+            path = state / DATABASE_FILE
+            if not path.exists():
+                raise ConfigError(f"database: there is no {path}; name the folder with --state")
+            engine, name = sqlite_engine(path), str(path)
+        else:
+            engine, name = engine_for(url, exclusive=False)
         database = cls(engine, name)
         try:
             with database.read() as connection:

@@ -50,3 +50,28 @@ async def test_a_node_moves_to_another_place(
                 await back.is_heard()
                 await back.hang_up()
             await moved.stop_cleanly()
+
+
+@needs_pjsua2
+@pytest.mark.slow
+async def test_a_user_moves_to_another_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With number and password; while both nodes have the account, both are found."""
+    monkeypatch.setenv("RINGMESH_PASSPHRASE", PASSPHRASE)
+    file = str(tmp_path / "bob")
+    async with running_nodes(tmp_path, 3) as (a, b, c):
+        alice, bob = await add_user(a, "alice"), await add_user(b, "bob")
+        await a.finds(bob["number"])
+        await b.ask("user", "export", "bob", file)
+        arrived = await c.ask("user", "import", file)
+        assert arrived["number"] == bob["number"]
+        assert "password" not in arrived
+        await a.until_resolved(bob["number"], {b.status["node_id"], c.status["node_id"]})
+        await b.ask("user", "remove", "bob")
+        await a.until_resolved(bob["number"], {c.status["node_id"]})
+        moved = arrived | {"password": bob["password"]}
+        async with phone_of(alice) as phone_a, phone_of(moved) as phone_b:
+            call = await talk(phone_a, phone_b, f"sip:{bob['number']}@{alice['server']}")
+            await call.is_heard()
+            await call.hang_up()

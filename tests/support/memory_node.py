@@ -9,6 +9,7 @@ from federation.domain_proof import ResolveError, Service
 from federation.model.clocks import SystemClock, UnixTime
 from federation.model.identity import NodeKey
 from federation.model.number import Number
+from node.accounts.moved import Arrival, MovedAccount
 from node.control import JsonObject, RefusedError
 from node.dns_lines import Whereabouts
 from node.domain_desk import DomainDesk, DomainNames
@@ -257,6 +258,12 @@ class MemoryNode:
             raise RefusedError(f"{login} exists already: choose another login")
         self.users[login] = {"extension": extension, "name": name}
         return self._sheet(login, password or "generated7")
+
+    async def user_import(self, moved: MovedAccount, arrival: Arrival) -> JsonObject:
+        sheet = await self.user_add(arrival.login or moved.login, password=arrival.password)
+        if arrival.password is None:
+            del sheet["password"]
+        return sheet
 
     async def user_passwd(self, login: str, *, password: str | None = None) -> JsonObject:
         return self._sheet(login, password or "generated8")

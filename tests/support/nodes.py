@@ -38,6 +38,17 @@ class NodeProcess(SpawnedNode):
         except TimeoutError:
             pytest.fail(f"{self.name} does not find {target}:\n{self.log_end()}")
 
+    async def until_resolved(self, target: str, nodes: set[str], within: float = 15.0) -> None:
+        """Wait until a call to `target` would go to these nodes and no others."""
+        found: set[str] = set()
+        try:
+            async with asyncio.timeout(within):
+                while found != nodes:
+                    answer = await self.ask("resolve", target)
+                    found = {node["node_id"] for node in answer["nodes"]}
+        except TimeoutError:
+            pytest.fail(f"{self.name} finds {target} at {found}, not {nodes}")
+
     async def has(self, within: float = 10.0, **wanted: int) -> None:
         """Wait until `status` counts these, as in `has(calls=0, registrations=1)`."""
         try:

@@ -1,5 +1,6 @@
 """The admin API and its client, joined by a Unix socket."""
 
+import base64
 import socket
 import stat
 from collections.abc import Iterator
@@ -91,6 +92,19 @@ def test_a_user_is_made_shown_changed_and_removed(client: ApiClient, node: Memor
     assert changed["password"] == "secret99"
     assert client.delete("users", "alice") == {"removed": "alice"}
     assert node.users == {}
+
+
+def test_a_user_of_another_node_arrives(client: ApiClient) -> None:
+    key = base64.b64encode(bytes(32)).decode()
+    account = {"login": "alice", "name": "", "extension": None, "seed": key, "number": None}
+    account |= {"node": "x", "digest": "both", "created_at": 1.0}
+    arrived = client.post("users", "import", body={"account": account})
+    assert arrived["login"] == "alice"
+    assert "password" not in arrived
+    body = {"account": account | {"seed": "c2hvcnQ="}, "arrival": {"login": "bob"}}
+    with pytest.raises(RefusedError, match="will not do") as refused:
+        client.post("users", "import", body=body)
+    assert refused.value.status == 400
 
 
 def test_a_domain_is_added_checked_and_removed(client: ApiClient) -> None:

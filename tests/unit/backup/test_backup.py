@@ -164,7 +164,7 @@ def test_a_damaged_database_is_not_backed_up(tmp_path: Path) -> None:
 
 def test_there_must_be_a_node(tmp_path: Path) -> None:
     StateFolder.open(tmp_path / "state")
-    with pytest.raises(SealedFileError, match=r"no node in .* yet: nothing to back up"):
+    with pytest.raises(StateError, match=r"no node in .* yet: start one with ringmesh up"):
         a_backup(tmp_path / "state", tmp_path / "backup")
 
 
