@@ -26,10 +26,12 @@ from node.phone.child_calls import BRIDGE_RATE, DTMF, Call, LineAccount, Refused
 from node.phone.child_setup import (
     MOST_CALLS,
     choose_codecs,
+    find_rtp_block,
     library_config,
     open_transports,
     relay_only,
 )
+from node.phone.rtp_ports import RTP_BLOCK
 from node.phone.wire import Channel, Line
 from node.tether import die_with_parent
 
@@ -51,6 +53,7 @@ class _Child:
         self._greeting: Line = {}
         self._buddies: deque[tuple[str, int, Any]] = deque()
         self._settings: Line = {}
+        self._rtp_port = 0
         self._retired: list[Any] = []
         self._started = False
         self._ending: float | None = None
@@ -94,6 +97,7 @@ class _Child:
     # commands
     def do_start(self, line: Line) -> Line:
         self._settings = line
+        self._rtp_port = find_rtp_block(line["local_ip"])
         self._endpoint.libCreate()
         self._endpoint.libInit(library_config(line))
         self._endpoint.audDevManager().setNullDev()
@@ -115,7 +119,7 @@ class _Child:
         config.mediaConfig.lockCodecEnabled = False  # no re-INVITE of its own to meet ours
         media = config.mediaConfig.transportConfig
         media.boundAddress = self._settings["local_ip"]
-        media.port, media.portRange = self._settings["rtp_port"], self._settings["rtp_ports"]
+        media.port, media.portRange = self._rtp_port, RTP_BLOCK
         if self._settings["turn"]:
             relay_only(config.natConfig, self._settings["turn"])
         more(config)

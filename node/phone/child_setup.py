@@ -6,6 +6,7 @@ from typing import Any
 import pjsua2 as pj
 
 from node.phone.child_calls import BRIDGE_RATE, Refused
+from node.phone.rtp_ports import RTP_FIRST, RTP_LAST, free_rtp_block
 from node.phone.wire import Line
 
 MOST_CALLS = 4
@@ -53,6 +54,14 @@ def _without_discards(config: Any) -> Any:
     read.loadString(json.dumps(document))
     read.readObject(changed)
     return changed
+
+
+def find_rtp_block(ip: str) -> int:
+    """The first of this phone's ports for sound."""
+    first = free_rtp_block(ip)
+    if first is None:
+        raise Refused(f"no UDP ports from {RTP_FIRST} to {RTP_LAST} can be bound on {ip}")
+    return first
 
 
 def open_transports(endpoint: Any, ip: str, wanted: int, trust: str) -> int:

@@ -8,15 +8,13 @@ async with Phone(local_ip="127.0.0.1") as phone:
 ```
 """
 
-import secrets
-import socket
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from federation.model.address import AddressError, Endpoint, parse_ip
+from federation.model.address import AddressError, parse_ip
 from node.phone.call import WAIT, Call, Party, SipText
 from node.phone.choices import (
     Manual,
@@ -32,10 +30,6 @@ from node.phone.errors import PhoneRefused, RegistrationFailed
 from node.phone.process import Changes, PhoneProcess
 from node.phone.wire import Line
 
-RTP_BLOCK = 24
-"UDP ports of one phone: four calls take eight, and more while calls end and begin."
-RTP_FIRST, RTP_LAST = 20000, 31999
-"Beneath the kernel's ephemeral ports and above a node's media range."
 MOST_EVENTS = 4096
 "Events that are kept for reading."
 
@@ -73,6 +67,7 @@ class Phone:
         trust: Path | None = None,
         turn: TurnRelay | None = None,
         user_agent: str = "Ringmesh phone",
+        child: Sequence[str] | None = None,
     ) -> None:
         """Describe the phone; `start` (or `async with`) brings it to life.
 
@@ -89,6 +84,8 @@ class Phone:
                 by; without it none is checked.
             turn: speak ICE, with a relay at this server as the only candidate.
             user_agent: text of the User-Agent header.
+            child: command line of a program that speaks as `node.phone.child` does, for a phone
+                that lives elsewhere; `local_ip` is an address there.
         """
         try:
             is_ipv6 = parse_ip(local_ip).version == 6
@@ -116,7 +113,7 @@ class Phone:
         self._policy: Policy = policy or Manual()
         self._playing: Playing = playing or Silence()
         self._changes = Changes()
-        self._process = PhoneProcess(self._take, self._changes)
+        self._process = PhoneProcess(self._take, self._changes, child)
         self._calls: dict[int, Call] = {}
         self._incoming: deque[Call] = deque()
         self._messages: deque[TextMessage] = deque()
@@ -155,8 +152,6 @@ class Phone:
                 name=self.name,
                 local_ip=self.local_ip,
                 sip_port=self.sip_port,
-                rtp_port=free_rtp_block(self.local_ip),
-                rtp_ports=RTP_BLOCK,
                 **self._settings,
             )
             self.sip_port = result["sip_port"]
@@ -312,27 +307,3 @@ class Phone:
                     self._incoming.append(call)
                 if "successor" in line:
                     call.successor = self._call(line["successor"])
-
-
-def free_rtp_block(ip: str) -> int:
-    """The first port of a block that nobody uses, at a random place so that phones seldom meet.
-
-    Raises:
-        PhoneRefused: the address is not this machine's, or everything is taken.
-    """
-    blocks = (RTP_LAST + 1 - RTP_FIRST) // RTP_BLOCK
-    start = secrets.randbelow(blocks)
-    for n in range(blocks):
-        first = RTP_FIRST + (start + n) % blocks * RTP_BLOCK
-        if all(_is_free(Endpoint(ip, first + offset)) for offset in range(0, RTP_BLOCK, 4)):
-            return first
-    raise PhoneRefused(f"no UDP ports from {RTP_FIRST} to {RTP_LAST} can be bound on {ip}")
-
-
-def _is_free(endpoint: Endpoint) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(endpoint)
-        except OSError:
-            return False
-    return True

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from node.phone.errors import PhoneDied, PhoneMissing, PhoneRefused, PhoneTimeout
@@ -77,7 +77,13 @@ class Changes:
 class PhoneProcess:
     """One child process and the conversation with it."""
 
-    def __init__(self, on_event: Callable[[Line], None], changes: Changes) -> None:
+    def __init__(
+        self,
+        on_event: Callable[[Line], None],
+        changes: Changes,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        self._command = command
         self._on_event = on_event
         self._changes = changes
         self._process: asyncio.subprocess.Process | None = None
@@ -98,10 +104,13 @@ class PhoneProcess:
         Raises:
             PhoneMissing: the wheel is not installed.
         """
-        require_wheel()
+        command = self._command
+        if command is None:
+            require_wheel()
+            command = (sys.executable, "-m", "node.phone.child", str(os.getpid()))
         pipe = asyncio.subprocess.PIPE
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "node.phone.child", str(os.getpid())),
+            *command,
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,

@@ -1,0 +1,41 @@
+"""What still counts as a good call where gateways lose datagrams."""
+
+import math
+
+from node.phone.tones import Limits
+from testbed.matrix import Pair
+from testbed.topology import Topology
+
+SECONDS = 2.0
+"Of sound that are judged in each call."
+ANSWER_WITHIN = 15.0
+"Seconds until a call is answered; lost requests are repeated after 0.5, 1, 2 … s."
+USUAL_LOSS = 0.03
+"Part that may be missing without loss: machines are busy now and then."
+_PACKETS = SECONDS / 0.02
+_DEVIATIONS = 4
+"Standard deviations by which chance may exceed the mean; beyond lies one call in 30,000."
+
+
+def limits_between(topology: Topology, pair: Pair, loss: float) -> Limits:
+    """The limits of a call in which every gateway loses `loss` per cent of what comes in."""
+    share = loss_between(topology, pair, loss)
+    spread = _DEVIATIONS * math.sqrt(share * (1 - share) / _PACKETS)
+    return Limits(loss=min(USUAL_LOSS + share + spread, 1.0), onset=0.5 if not loss else 1.0)
+
+
+def loss_between(topology: Topology, pair: Pair, loss: float) -> float:
+    """The part of the sound that is lost on the worse way between two phones.
+
+    A datagram is at risk wherever it comes in through a gateway from outside: at the caller's
+    node, at the callee's, and at the callee's phone.
+    """
+    phones = topology.phones
+    worst = 0
+    for speaker, listener in ((pair.caller, pair.callee), (pair.callee, pair.caller)):
+        nodes = [topology.nodes[phones[name].node].network for name in (speaker, listener)]
+        # Nodes behind one gateway reach each other inside.
+        places = [nodes[0]] if nodes[0] == nodes[1] else nodes
+        passed = sum(topology.depth(network) for network in places)
+        worst = max(worst, passed + topology.depth(phones[listener].network))
+    return float(1 - (1 - loss / 100) ** worst)
