@@ -13,6 +13,7 @@ from federation.model.identity import NodeId
 from federation.ports import Failure
 from media_relay.errors import RelayError
 from node.edge.hub import TRANSACTION_LIFE, Hub, MeshClient
+from node.edge.large import CONNECTS_WITHIN
 from node.sip.congestion import UDP_LIMIT
 from node.sip.effects import ClientKey
 from node.sip.errors import SipParseError
@@ -111,6 +112,7 @@ class PhoneBranch:
         if flow != self.flow:
             self.spare = self.flow
             self._change_to(flow)
+            hub.later(CONNECTS_WITHIN, lambda: hub.wires.abandon(flow))
         self._transmit()
 
     def _change_to(self, flow: Flow) -> None:

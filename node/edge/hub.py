@@ -18,7 +18,7 @@ from node.edge.alarms import Alarm, Alarms
 from node.edge.dialog import Dialog, DialogSet, DialogTable, PhoneSide, PlainSide, Side
 from node.edge.forward import Forwarder
 from node.edge.guard import Guard
-from node.edge.large import LargeRequests
+from node.edge.large import CONNECTS_WITHIN, LargeRequests
 from node.edge.outbound_limits import OutboundLimits
 from node.names import OwnNames
 from node.sip.effects import Effect
@@ -38,6 +38,9 @@ class Wires(Protocol):
 
     def send(self, data: bytes, flow: Flow) -> None:
         """Put a message on a flow; a flow that is gone is reported to whoever made the wires."""
+
+    def abandon(self, flow: Flow) -> None:
+        """Give up a connection that is still being made, as if it had failed."""
 
 
 class MeshClient(Protocol):
@@ -197,6 +200,7 @@ class Hub:
             return
         if flow != phone.flow:
             self.forwarder.change_via(request, flow)
+            self.later(CONNECTS_WITHIN, lambda: self.wires.abandon(flow))
         if flow.reliable:
             request.ensure_content_length()
         data = request.encode()

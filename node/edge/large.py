@@ -2,7 +2,9 @@
 
 A phone whose Contact names the very address it is seen from can be connected to, and most listen
 on TCP at the same port. One that refuses is not asked again for a while: its large requests go in
-fragments. A phone behind a NAT has its flow and nothing else.
+fragments. A phone behind a NAT has its flow and nothing else; many learn their outer address from
+the registrar and name it in their Contact, so one that does not take the connection soon is not
+waited for.
 """
 
 from collections import OrderedDict
@@ -18,6 +20,8 @@ from node.sip.uri import Uri
 
 REMEMBERED_FOR = 3_600.0
 "Seconds for which a phone that refused TCP gets large requests over UDP at once."
+CONNECTS_WITHIN = 0.5
+"Seconds in which a connection has to stand (RFC 3261's T1, what a round trip is taken to last)."
 MAX_REMEMBERED = 8_192
 "Phones remembered as refusing; beyond, the oldest are forgotten."
 

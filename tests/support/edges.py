@@ -132,6 +132,7 @@ class EdgeNode:
         self.ring_groups = RingGroups((), cast(Any, self.rows))
         self.bans = BanBook((), cast(Any, self.rows), now=world.clock.unix())
         self.phones: dict[Endpoint, Phone] = {}
+        self._dialling: dict[Flow, asyncio.TimerHandle] = {}
         self._world = world
         checks = NumberChecks(world.clock, VerifiedNumbers(world.verified, cast(Any, self.rows)))
         self.voucher = Voucher(
@@ -184,12 +185,24 @@ class EdgeNode:
         phone = self.phones.get(flow.remote)
         if phone is not None and flow.transport == "TCP" and flow.id == 0 and not phone.takes_tcp:
             later = asyncio.get_running_loop().call_later
-            later(phone.refuses_after, lambda: self.edge.flow_closed(flow))
+            closing = later(phone.refuses_after, lambda: self._refused(flow))
+            self._dialling.setdefault(flow, closing)
         elif flow.is_web and (phone is None or phone.flow.id != flow.id):
             asyncio.get_running_loop().call_soon(self.edge.flow_closed, flow)
         elif phone is not None:
             phone.came_over.append(flow.transport)
             self._world.carry(flow, lambda: phone.receive(data))
+
+    def abandon(self, flow: Flow) -> None:
+        """Give up a connection that was not refused yet."""
+        closing = self._dialling.get(flow)
+        if closing is not None:
+            closing.cancel()
+            asyncio.get_running_loop().call_soon(self._refused, flow)
+
+    def _refused(self, flow: Flow) -> None:
+        self._dialling.pop(flow, None)
+        self.edge.flow_closed(flow)
 
     @property
     def held(self) -> dict[str, int]:

@@ -186,6 +186,15 @@ class SipTransports:
         elif self._udp:
             asyncio.get_running_loop().call_soon(self._on_closed, flow)
 
+    def abandon(self, flow: Flow) -> None:
+        """Give up a connection that is still being made: `on_closed` follows, as if it had failed.
+
+        What waited for it is not sent. A connection that stands is left alone.
+        """
+        stream = self._stream(flow.transport, flow.remote.host, flow.local.host)
+        if stream is not None:
+            stream.abandon(flow)
+
     def why_failed(self, flow: Flow) -> str:
         """Why the last connection to the flow's far end could not be made; empty: none failed."""
         stream = self._stream(flow.transport, flow.remote.host, flow.local.host)

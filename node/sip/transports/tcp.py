@@ -144,6 +144,14 @@ class SipTcp:
         else:
             self._dial(data, flow)
 
+    def abandon(self, flow: Flow) -> None:
+        """Give up the connection to that peer if it is still being made, as if it had failed."""
+        dialling = self._dialling.pop((flow.remote, flow.name), None)
+        if dialling is not None:
+            dialling.task.cancel()
+            self._note_failure(flow, "given up")
+            self._report(flow)
+
     def _may_dial(self, flow: Flow) -> bool:
         """Whether a connection of ours to that peer is wanted at all."""
         return True
@@ -200,10 +208,13 @@ class SipTcp:
     def _failed(self, flow: Flow, error: Exception) -> None:
         """Remember and tell why a connection of ours could not be made."""
         reason = _words(error, self.limits.connect_seconds)
+        self._note_failure(flow, reason)
+        self.noise.complain(flow.remote.host, f"{flow.transport} connection failed: {reason}")
+
+    def _note_failure(self, flow: Flow, reason: str) -> None:
         if len(self._failures) >= MAX_FAILURES:
             self._failures.clear()
         self._failures[flow.remote, flow.name] = reason
-        self.noise.complain(flow.remote.host, f"{flow.transport} connection failed: {reason}")
 
     def why_failed(self, flow: Flow) -> str:
         """Why the last connection to that peer could not be made; empty: none failed of late."""

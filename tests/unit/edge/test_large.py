@@ -132,11 +132,44 @@ async def test_a_phone_that_refuses_gets_it_over_udp_under_another_branch() -> N
 
 
 @in_virtual_time
+async def test_a_phone_behind_a_nat_is_not_waited_for() -> None:
+    """Its Contact names the address that its NAT has, where a connection is answered by nobody."""
+    world, alice, bob = await pair()
+    bob.refuses_after = 5.0
+    sent = alice.invite(world.dial(alice, "bob"), headers=LONG)
+    await world.settle(large.CONNECTS_WITHIN + 0.1)
+    assert bob.came_over == ["UDP"]
+    bob.calls()[0].respond(486)
+    await world.settle()
+    assert sent.status == 486
+    again = alice.invite(world.dial(alice, "bob"), headers=LONG)
+    await world.settle(0.1)
+    assert bob.came_over == ["UDP", "UDP", "UDP"]  # the ACK to 486 between them
+    bob.calls()[1].respond(486)
+    await world.settle()
+    assert again.status == 486
+    await world.over()
+
+
+@in_virtual_time
+async def test_a_phone_that_is_connected_may_take_its_time() -> None:
+    world, alice, bob = await pair()
+    bob.takes_tcp = True
+    sent = alice.send("MESSAGE", world.dial(alice, "bob"), headers=LONG, body=b"hello")
+    await world.settle(large.CONNECTS_WITHIN + 0.5)
+    assert bob.came_over == ["TCP"]
+    bob.got("MESSAGE")[0].respond(200)
+    await world.settle()
+    assert sent.status == 200
+    await world.over()
+
+
+@in_virtual_time
 async def test_a_call_given_up_while_the_connection_is_made_does_not_ring() -> None:
     world, alice, bob = await pair()
     bob.refuses_after = 2.0
     sent = alice.invite(world.dial(alice, "bob"), headers=LONG)
-    await world.settle(1.0)
+    await world.settle(large.CONNECTS_WITHIN / 2)
     sent.cancel()
     await world.settle(3)
     assert sent.status == 487

@@ -435,6 +435,33 @@ async def test_what_waits_for_a_connection_is_bounded_in_number_and_time(start: 
             filler.close()
 
 
+async def test_a_connection_that_is_still_being_made_can_be_given_up(start: Start) -> None:
+    """What waited for it is not sent any more, and one that stands is left alone."""
+    edge = await start()
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        target = Endpoint.of(deaf.getsockname())
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(target)
+        wish = edge.transports.flow_to("TCP", target)
+        edge.transports.send(OPTIONS, wish)
+        await asyncio.sleep(0)
+        edge.transports.abandon(wish)
+        assert await edge.lost() == wish
+        assert edge.transports.why_failed(wish) == "given up"
+        for filler in fillers:
+            filler.close()
+    own = edge.transports.flow_to("TCP", Endpoint("127.0.0.1", edge.port))
+    edge.transports.send(OPTIONS, own)
+    await edge.message()
+    edge.transports.abandon(own)
+    edge.transports.send(OPTIONS, own)
+    await edge.message()
+
+
 @pytest.mark.parametrize(
     ("sent", "step"),
     [(b"OPTIONS sip:a", 11.0), (b"", 31.0), (OPTIONS, 3901.0)],
