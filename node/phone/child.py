@@ -281,9 +281,16 @@ class _Child:
             due = [action for at, action in self._timers if at <= now]
             self._timers = [timer for timer in self._timers if timer[0] > now]
             for action in due:
-                action()
+                self._carry_out(action)
             for serial in [serial for serial, call in self._calls.items() if call.gone]:
                 self._calls.pop(serial).drop()
+
+    def _carry_out(self, action: Callable[[], None]) -> None:
+        """Do what was put off; that it cannot be done any more ends no phone."""
+        try:
+            action()
+        except pj.Error as error:
+            sys.stderr.write(f"{error.info()}\n")
 
     def _finished(self) -> bool:
         if self._ending is None:
