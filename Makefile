@@ -2,6 +2,7 @@
 # make setup   the environment for users and developers alike (.venv, test extras included)
 # make test    run the tests        make lint   ruff and mypy
 # make demo    three nodes and two phones on this machine, with measured sound
+# make testbed  five nodes and five phones behind NATs, in network namespaces (needs root); see docs/testbed.md
 # make bench   print the figures    make clean  remove what was made
 # make simulate  the DHT under attack: all cases, or one with NODES= LOOKUPS= HOSTILE= SEED=
 #
@@ -21,7 +22,7 @@ COMPUTED := tests/unit tests/property tests/test_architecture.py
 # The others make real calls, which miss their moment on a machine that is busy with something else.
 REAL := tests/wire tests/network tests/interop
 
-.PHONY: up setup test demo bench simulate lint clean check-system
+.PHONY: up setup test demo testbed bench simulate lint clean check-system
 
 up: $(VENV)/.installed
 	@exec $(BIN)/ringmesh up $(ARGS)
@@ -42,6 +43,9 @@ endif
 demo: $(VENV)/.tested
 	@exec $(BIN)/ringmesh demo $(ARGS)
 
+testbed: $(VENV)/.tested
+	@exec $(BIN)/python -m testbed $(ARGS)
+
 bench: $(VENV)/.tested
 	@exec $(BIN)/python -m tests.benchmarks $(ARGS)
 
@@ -58,7 +62,7 @@ lint: $(VENV)/.tested
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
-	find node federation dht media_relay tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find node federation dht media_relay tests examples testbed -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Names what is missing, with the line that installs it, before anything is made.
 check-system:

@@ -277,20 +277,23 @@ class _Child:
                 time.sleep(_POLL_MS / 1000)
             for line in self._channel.receive():
                 self._obey(line)
-            now = time.monotonic()
-            due = [action for at, action in self._timers if at <= now]
-            self._timers = [timer for timer in self._timers if timer[0] > now]
-            for action in due:
-                self._carry_out(action)
+            self._do_what_is_due(time.monotonic())
             for serial in [serial for serial, call in self._calls.items() if call.gone]:
                 self._calls.pop(serial).drop()
 
-    def _carry_out(self, action: Callable[[], None]) -> None:
-        """Do what was put off; that it cannot be done any more ends no phone."""
-        try:
-            action()
-        except pj.Error as error:
-            sys.stderr.write(f"{error.info()}\n")
+    def _do_what_is_due(self, now: float) -> None:
+        """Do what was put off until `now`, and keep nothing of it.
+
+        An action holds its call, and a call that is dropped late hangs up whichever has its place
+        in the library by then.
+        """
+        due = [action for at, action in self._timers if at <= now]
+        self._timers = [timer for timer in self._timers if timer[0] > now]
+        for action in due:
+            try:
+                action()
+            except pj.Error as error:  # it cannot be done any more
+                sys.stderr.write(f"{error.info()}\n")
 
     def _finished(self) -> bool:
         if self._ending is None:

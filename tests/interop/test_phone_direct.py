@@ -205,6 +205,18 @@ async def test_messages_both_ways(pair: Pair) -> None:
     assert (await alice.next_message()).text == "dich auch"
 
 
+async def test_a_call_that_takes_the_place_of_one_long_over_is_answered(pair: Pair) -> None:
+    """Calls have one of four places in turn; the fifth is put where the first was."""
+    alice, bob = pair
+    for phone in pair:
+        await phone.set_policy(Answer(after=0.05))
+    for caller, callee in ((alice, bob), (bob, alice), (bob, alice), (bob, alice), (alice, bob)):
+        call = await caller.call(callee.uri)
+        await call.wait_confirmed()
+        await call.hang_up()
+        await (await callee.next_call()).wait_ended()
+
+
 async def test_four_calls_at_once_and_not_a_fifth(pair: Pair) -> None:
     alice, bob = pair
     await bob.set_policy(Answer(), Tone(CALLEE_TONE))
