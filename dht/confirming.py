@@ -11,6 +11,7 @@ from dht import canonical
 from dht.cookie import TokenBucket
 from dht.frame import TXID_BYTES, UNKNOWN_RECIPIENT, Frame, FrameType, padding_for
 from dht.messages import CLIENT, Ping
+from dht.observed import ObservedAddresses, OuterAddress
 from dht.reachability import FamilyReach, Reachability
 from dht.scope import is_local
 from dht.serving import Send
@@ -46,6 +47,7 @@ class Confirming:
         self._key, self._nonce, self._network = key, nonce, network
         self._send_apart, self._clock, self._entropy = send_apart, clock, entropy
         self._reach = Reachability(entropy=entropy)
+        self._observed = ObservedAddresses()
         self._rate = TokenBucket(PING_BACK_RATE, PING_BACK_BURST, now=clock.monotonic())
         self._served = self.families()
 
@@ -65,7 +67,18 @@ class Confirming:
             return ()
         return self._reach.families(now=self._clock.monotonic())
 
+    def outer(self, hosts: Iterable[str]) -> tuple[OuterAddress, ...]:
+        """Where this node, whose machine has the addresses `hosts`, is reached from outside a NAT.
+
+        Only what peers of several networks agree on, and what lets strangers in.
+        """
+        return self._observed.outer(self.families(), hosts, now=self._clock.monotonic())
+
     # What the overlay sees
+
+    def seen(self, at: Endpoint, peer: Endpoint) -> None:
+        """A peer that answered saw this node at an address."""
+        self._observed.note(at, peer, now=self._clock.monotonic())
 
     def sent(self, to: Endpoint) -> None:
         """A datagram goes out."""

@@ -129,6 +129,7 @@ class Directory:
             clock=clock,
         )
         self._maintenance = self._make_maintenance(entropy)
+        self.outer = self._confirming.outer
 
     def _make_service(self, entropy: Entropy) -> Service:
         answerer = Answerer(

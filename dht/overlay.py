@@ -348,6 +348,7 @@ class Overlay:
         now: Monotonic,
     ) -> Contact:
         self.observed = part.observed.endpoint
+        self._confirming.seen(self.observed, pending.endpoint)
         is_first_send = not (pending.was_repeated or pending.was_challenged)
         rtt = now - pending.sent_at if is_first_send else None
         met = Met(id_, frame.sender, frame.nonce, pending.endpoint, part, rtt)

@@ -13,6 +13,7 @@ from media_relay.config import RelayConfig
 from media_relay.descriptors import raise_descriptor_limit
 from media_relay.errors import NoCapacity
 from media_relay.guest_desk import GuestLimits, GuestReport
+from media_relay.outer import OuterHosts
 from media_relay.ports import MARKS, PortPool
 from media_relay.reports import PoolUsage, RelayEvent
 from media_relay.session import RelaySession
@@ -51,6 +52,7 @@ class RelayPool:
         self._ports = PortPool(
             config.lowest_port, config.highest_port, first=first, in_media=self._in_media
         )
+        self._outer = OuterHosts(self._ports.is_marked)
         self._turn = TurnDesk(self._ports, clock=clock, entropy=entropy)
         self._leg_sockets: list[tuple[int, list[socket.socket]]] = []
         self._supervisors: list[Supervisor] = []
@@ -101,10 +103,30 @@ class RelayPool:
             raise NoCapacity("no relay worker is running")
         chosen = min(running, key=lambda supervisor: supervisor.load)
         session = RelaySession(
-            label, chosen, ports=self._ports, clock=self._clock, entropy=self._entropy
+            label,
+            chosen,
+            ports=self._ports,
+            outer=self._outer,
+            clock=self._clock,
+            entropy=self._entropy,
         )
         chosen.sessions.add(session)
         return session
+
+    def reached_at(self, outer: Iterable[str]) -> None:
+        """Take over the addresses by which this machine is reached from outside a NAT.
+
+        At most one of each family. TURN clients are told them from now on in place of relay ports'
+        own; what has begun goes on. Media that is sent to one of them at a port of this node goes
+        there straight.
+
+        Raises:
+            AddressError: something is no address.
+            ConfigError: two of one family.
+        """
+        hosts = tuple(outer)
+        self._turn.reached_at(hosts, self._supervisors)
+        self._outer.replace(hosts)
 
     # TURN
 

@@ -50,6 +50,10 @@ class PortPool:
         """Note that a port of a taken pair carries media of ours, until the pair is given back."""
         self._in_media[port] = 1
 
+    def is_marked(self, port: int) -> bool:
+        """Whether a port carries media of ours now."""
+        return bool(self._in_media[port])
+
     def give_back(self, port: int, *, now: Monotonic) -> None:
         """Return a taken pair, after use or because somebody else holds it.
 

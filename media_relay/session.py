@@ -20,6 +20,7 @@ from media_relay.control import (
     OpenAnchor,
     Order,
 )
+from media_relay.outer import OuterHosts
 from media_relay.ports import PortPool
 from media_relay.reports import EndpointReport, Ledger, SessionReport
 from media_relay.sealed import RTCP, RTP
@@ -113,12 +114,20 @@ class RelaySession:
     """Anchors, sealed legs and joins of one call; made by `RelayPool.session`."""
 
     def __init__(
-        self, label: str, carrier: Carrier, *, ports: PortPool, clock: Clock, entropy: Entropy
+        self,
+        label: str,
+        carrier: Carrier,
+        *,
+        ports: PortPool,
+        outer: OuterHosts,
+        clock: Clock,
+        entropy: Entropy,
     ) -> None:
         self.label = label
         "What the caller calls it, in logs and reports."
         self._carrier = carrier
         self._ports = ports
+        self._outer = outer
         self._clock = clock
         self._entropy = entropy
         self._wanted = WantedSession()
@@ -161,6 +170,7 @@ class RelaySession:
         clock_rates: Mapping[int, int],
     ) -> None:
         """See `Anchor.expect`, which checks the addresses."""
+        local = anchor.rtp.host
         rates = {
             payload_type: rate
             for payload_type, rate in clock_rates.items()
@@ -169,9 +179,9 @@ class RelaySession:
         self._post(
             self._wanted.expect(
                 anchor.id,
-                rtp,
-                rtcp,
-                sources,
+                None if rtp is None else self._outer.inward(rtp, local),
+                None if rtcp is None else self._outer.inward(rtcp, local),
+                tuple(sorted(self._outer.sources(sources, local))[:MAX_SOURCES]),
                 mux=mux,
                 udptl=udptl,
                 relatch=relatch,

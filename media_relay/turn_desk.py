@@ -8,6 +8,7 @@ on every address, among which the kernel divides clients; a TCP listening socket
 import asyncio
 import socket
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -96,6 +97,17 @@ class TurnDesk:
         self._ports = RelayPorts(self._pool, Quotas(settings.limits), self._entropy)
         for worker in workers:
             self.equip(worker)
+
+    def reached_at(self, external: tuple[str, ...], workers: Sequence[TurnWorker]) -> None:
+        """Clients are told these addresses from now on in place of relay ports' own.
+
+        Raises:
+            AddressError: something is no address.
+            ConfigError: two of one family.
+        """
+        if self._settings is not None:
+            self._settings = replace(self._settings, external=external)
+            self.renew(workers)
 
     def accounts(
         self, put: Iterable[TurnAccount], remove: Iterable[str], workers: Sequence[TurnWorker]

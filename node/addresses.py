@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 import ifaddr
 
 from federation.model.address import Endpoint, IPAddress, Scope, parse_ip, scope_of
-from node.config import Config, split_target
+from node.config import split_target
 
 RESOLVE_TIMEOUT = 5.0
 "Seconds after which a name's addresses are no longer waited for."
@@ -62,10 +62,12 @@ def attached_networks() -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(found)
 
 
-def mesh_endpoints(config: Config, addresses: Sequence[str]) -> tuple[Endpoint, ...]:
-    """Where other nodes reach this one: from outside a static NAT first, then as it stands here."""
-    hosts = dict.fromkeys((*config.relay.external_address, *addresses))
-    return tuple(Endpoint.from_ip(parse_ip(host), config.mesh_port) for host in hosts)
+def mesh_endpoints(
+    port: int, addresses: Sequence[str], outer: Sequence[Endpoint] = ()
+) -> tuple[Endpoint, ...]:
+    """Where other nodes reach this one: from outside a NAT first, then as it stands here."""
+    here = (Endpoint.from_ip(parse_ip(host), port) for host in addresses)
+    return tuple(dict.fromkeys((*outer, *here)))
 
 
 async def resolve_targets(targets: Sequence[str]) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:

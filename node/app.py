@@ -10,7 +10,7 @@ from dht.scope import may_try
 from federation.model.address import Endpoint
 from federation.model.clocks import SystemClock, SystemEntropy
 from federation.model.identity import NodeId
-from node.addresses import attached_networks, own_addresses, resolve_targets
+from node.addresses import attached_networks, mesh_endpoints, own_addresses, resolve_targets
 from node.config import Config
 from node.discovery import Discovery
 from node.domain_desk import DomainNames
@@ -74,7 +74,7 @@ class Node(Opening):
 
     async def _start(self) -> None:
         config = self._config
-        addresses = own_addresses(config.listen)
+        self._addresses = addresses = own_addresses(config.listen)
         self.names = OwnNames(
             self._key.id,
             domains=config.domains,
@@ -83,12 +83,13 @@ class Node(Opening):
             tls_port=config.tls_port,
             outer=OuterAddresses(config.relay.external_address, config.relay.inside_networks),
         )
+        outer = [Endpoint(host, config.mesh_port) for host in self.names.outer.addresses]
         self.names.outer.set_attached(attached_networks())
         self.node_id = self._key.id
         self.started_at = self._clock.monotonic()
         self.clock = self._clock
         self.config = config
-        self.own_endpoints = self._mesh_endpoints(addresses)
+        self.own_endpoints = mesh_endpoints(config.mesh_port, addresses, outer)
         loaded = await self._open_storage()
         self._domain_names = DomainNames(config.domains, loaded.domains)
         self._take_domains()
@@ -115,6 +116,7 @@ class Node(Opening):
         tasks.append(asyncio.create_task(self._looks.run()))
         tasks.append(asyncio.create_task(self._certificates.watch()))
         tasks.append(asyncio.create_task(self._turn.follow()))
+        tasks.append(asyncio.create_task(self.outer_watch.follow()))
         tasks.append(asyncio.create_task(self.relaying.run()))
         if self._config.mesh.mdns:
             tasks.append(asyncio.create_task(neighbours.discover()))
@@ -144,9 +146,11 @@ class Node(Opening):
 
     def _on_moved(self, addresses: Sequence[str]) -> None:
         """This machine has other addresses; the directory follows `own_endpoints` by itself."""
-        self.own_endpoints = self._mesh_endpoints(addresses)
+        self._addresses = addresses
         self.names.set_addresses(addresses)
         self.names.outer.set_attached(attached_networks())
+        self.outer_watch.look()
+        self._on_outer()
         self._serve(self._proven)
 
     def _on_found(self, node: NodeId, endpoints: tuple[Endpoint, ...]) -> None:

@@ -109,6 +109,7 @@ class Desks(Answers):
             registrar=self.registrar,
             clock=self.clock,
             servers=self.servers,
+            outer=self.outer_watch.told,
         )
 
     def _forgive(self, source: str) -> None:

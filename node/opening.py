@@ -34,6 +34,7 @@ from node.edge.vouching import NumberChecks, Voucher
 from node.loaded import Loaded
 from node.media import open_relay
 from node.opened_database import open_database
+from node.outer_watch import OuterWatch
 from node.outside_calls import open_outside
 from node.pin_desk import PinDesk
 from node.publication import Publication
@@ -75,6 +76,8 @@ class Opening(Desks):
     _entropy: SystemEntropy
     _nonce: bytes
     _stack: contextlib.AsyncExitStack
+    _addresses: Sequence[str]
+    "The machine's own."
 
     async def _open_storage(self) -> Loaded:
         database = open_database(self._config, self._state)
@@ -150,6 +153,7 @@ class Opening(Desks):
             self.relay,
             self.storage,
             served=lambda: self.served_at,
+            outer=lambda: self.names.outer.addresses,
             own=lambda: self.own_endpoints,
             clock=self._clock,
             entropy=self._entropy,
@@ -178,6 +182,14 @@ class Opening(Desks):
             send_apart=self._second_port.send,
             asn_of=None if asn_map is None else asn_map.asn_of,
             sealed=config.dht.sealed,
+        )
+        self.outer_watch = OuterWatch(
+            config.relay.external_address,
+            config.mesh_port,
+            self.names.outer,
+            ask=self.directory.outer,
+            own=lambda: self._addresses,
+            on_change=self._on_outer,
         )
         self.mesh.on_dht = self.directory.datagram_received
         self._receiver = Receiver(self.relaying.hears)
@@ -343,8 +355,11 @@ class Opening(Desks):
 
     # What the parts ask and tell
 
-    def _mesh_endpoints(self, addresses: Sequence[str]) -> tuple[Endpoint, ...]:
-        return mesh_endpoints(self._config, addresses)
+    def _on_outer(self) -> None:
+        """Peers see this node at another address; the directory follows `own_endpoints`."""
+        outer = self.outer_watch.endpoints
+        self.own_endpoints = mesh_endpoints(self._config.mesh_port, self._addresses, outer)
+        self.relay.reached_at(self.names.outer.addresses)
 
     async def _addresses_of(self, node: NodeId) -> Sequence[Endpoint]:
         found = await self.directory.find(Kind.ADDRESS, node, "")

@@ -90,10 +90,9 @@ class ServedAt:
         """Every address that leads here, from outside or from inside a NAT; best first."""
         return tuple(dict.fromkeys((*self.outer, *self.addresses)))
 
-    @property
-    def by_address(self) -> "ServedAt":
-        """The same for nodes that are lent a relay: they should not have to ask DNS."""
-        return replace(self, proven=0)
+    def by_address(self, outer: tuple[str, ...]) -> "ServedAt":
+        """The same for nodes that are lent a relay: from outside a NAT, and without asking DNS."""
+        return replace(self, proven=0, outer=outer)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, to be kept for commands that run while the node is stopped."""

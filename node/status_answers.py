@@ -11,6 +11,7 @@ from node.accounts.book import AccountBook
 from node.config import Config
 from node.control import JsonObject
 from node.edge.edge import Edge
+from node.outer_watch import OuterWatch
 from node.relaying.room import RelayRoom
 from node.sheet import ServedAt
 from node.sip.registrar import Registrar
@@ -35,6 +36,7 @@ class StatusAnswers:
     mesh: MeshSocket
     relay: RelayPool
     relaying: RelayRoom
+    outer_watch: OuterWatch
     edge: Edge | None = None
     counts: Counts
 
@@ -51,6 +53,7 @@ class StatusAnswers:
             "version": VERSION,
             "domains": list(self.config.domains),
             "addresses": [str(endpoint) for endpoint in self.own_endpoints],
+            "outer": self.outer_watch.told(),
             "ports": [
                 ["sip", "udp", self.config.sip_port, self.config.sip_port],
                 ["sip", "tcp", self.config.sip_port, self.config.sip_port],

@@ -71,6 +71,8 @@ class Explainer:
     links: Links
     registrar: Registrar
     clock: Clock
+    outer: Callable[[], list[JsonObject]] = list
+    "Where others reach this node from outside a NAT (`OuterWatch.told`)."
     servers: SipServers | None = None
     "Finds other SIP networks, where those may be called."
 
@@ -83,6 +85,7 @@ class Explainer:
             "uri": str(uri),
             "kind": kind_of(meant),
             "reading": reading_of(meant),
+            "outer": self.outer(),
             "proof": None,
             "lookups": [],
             "pins": [],

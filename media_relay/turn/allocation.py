@@ -60,6 +60,8 @@ class Allocation:
     "Relay numbers by family, opened or pending."
     relayed: dict[Family, Endpoint] = field(default_factory=dict)
     "What clients are told, by family; of opened ports."
+    local: dict[Family, str] = field(default_factory=dict)
+    "The hosts that these ports are bound to."
     pending: int = 0
     is_ended: bool = False
     "Its client went while ports were pending; they are closed as they come."
@@ -73,6 +75,7 @@ class Allocation:
     "When the permission for an IP address expires."
     channels: dict[int, Channel] = field(default_factory=dict)
     channel_of: dict[Endpoint, Channel] = field(default_factory=dict)
+    "By the peer's `wire` address."
     scheduled: Monotonic | None = None
     "The earliest entry in the server's timers."
 
@@ -86,10 +89,32 @@ class Allocation:
         family = self.family_to(host)
         return None if family is None else self.relays[family]
 
+    def wire(self, peer: Endpoint) -> Endpoint:
+        """Where datagrams for a peer go: a port of this machine, named by its outer address, is
+        reached without leaving the machine."""
+        family = self.family_to(peer.host)
+        if family is None or peer.host != self.relayed[family].host:
+            return peer
+        return Endpoint(self.local[family], peer.port)
+
+    def peer_at(self, wire: Endpoint, now: Monotonic) -> Endpoint | None:
+        """The peer that datagrams from an address are of, if there is a permission for it."""
+        if self.permits(wire.host, now):
+            return wire
+        family = self.family_to(wire.host)
+        if family is None or wire.host != self.local[family]:
+            return None
+        peer = Endpoint(self.relayed[family].host, wire.port)
+        return peer if self.permits(peer.host, now) else None
+
     def permits(self, host: str, now: Monotonic) -> bool:
         """Whether a permission for the address holds."""
         expires = self.permissions.get(host)
         return expires is not None and now < expires
+
+    def unbind(self, channel: Channel) -> None:
+        """Forget a channel whose route is gone."""
+        del self.channels[channel.number], self.channel_of[self.wire(channel.peer)]
 
     def due(self) -> Monotonic:
         """When something of this ends next."""

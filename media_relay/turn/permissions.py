@@ -50,7 +50,7 @@ class Permissions:
         """
         number, peer = read_channel_number(message), read_peers(message)[0]
         channel = allocation.channels.get(number)
-        bound = allocation.channel_of.get(peer)
+        bound = allocation.channel_of.get(allocation.wire(peer))
         if channel is not bound:
             raise StunError("the number has another peer, or the peer another number")
         self._check(peer.host, allocation)
@@ -62,7 +62,8 @@ class Permissions:
             if full or (not known and len(allocation.permissions) >= MAX_PERMISSIONS):
                 raise RequestRefused(Code.INSUFFICIENT_CAPACITY)
             channel = Channel(number, peer, now)
-            allocation.channels[number] = allocation.channel_of[peer] = channel
+            allocation.channels[number] = channel
+            allocation.channel_of[allocation.wire(peer)] = channel
         channel.expires = Monotonic(now + CHANNEL_LIFETIME)
         allocation.permissions[peer.host] = Monotonic(now + PERMISSION_LIFETIME)
         return self._install(allocation, now)
@@ -73,7 +74,7 @@ class Permissions:
         for channel in list(allocation.channels.values()):
             if channel.expires <= now:
                 effects += self._remove(allocation, channel)
-                del allocation.channels[channel.number], allocation.channel_of[channel.peer]
+                allocation.unbind(channel)
             elif not allocation.permits(channel.peer.host, now):
                 effects += self._remove(allocation, channel)
         for host, expires in list(allocation.permissions.items()):
@@ -95,7 +96,7 @@ class Permissions:
         for channel in list(allocation.channels.values()):
             if allocation.family_to(channel.peer.host) is family:
                 effects += self._remove(allocation, channel)
-                del allocation.channels[channel.number], allocation.channel_of[channel.peer]
+                allocation.unbind(channel)
         for host in list(allocation.permissions):
             if allocation.family_to(host) is family:
                 del allocation.permissions[host]
@@ -120,7 +121,8 @@ class Permissions:
                 and allocation.permits(channel.peer.host, now)
             ):
                 channel.is_installed = True
-                effects.append(InstallRoute(relay, allocation.client, channel.number, channel.peer))
+                wire = allocation.wire(channel.peer)
+                effects.append(InstallRoute(relay, allocation.client, channel.number, wire))
         return effects
 
     @staticmethod
@@ -129,4 +131,5 @@ class Permissions:
         if not channel.is_installed or relay is None:
             return []
         channel.is_installed = False
-        return [RemoveRoute(relay, allocation.client, channel.number, channel.peer)]
+        wire = allocation.wire(channel.peer)
+        return [RemoveRoute(relay, allocation.client, channel.number, wire)]

@@ -124,24 +124,26 @@ class TurnServer:
     ) -> list[Effect]:
         """Take a datagram that came to a relay port and matched no route."""
         allocation = self._relays.get(relay)
-        if allocation is None or not allocation.permits(peer.host, now):
+        named = None if allocation is None else allocation.peer_at(peer, now)
+        if allocation is None or named is None:
             return []
         channel = allocation.channel_of.get(peer)
         if channel is not None:
             head = channel.number.to_bytes(2, "big") + len(data).to_bytes(2, "big")
             return [DataToClient(head + data, allocation.client, relay, len(data))]
-        return [self._indication(allocation, relay, peer, (Attribute.DATA, data), len(data))]
+        return [self._indication(allocation, relay, named, (Attribute.DATA, data), len(data))]
 
     def receive_icmp(
         self, relay: int, peer: Endpoint, kind: int, code: int, info: int, *, now: Monotonic
     ) -> list[Effect]:
         """Tell the client of an ICMP error about a datagram to `peer` (RFC 8656 section 11.5)."""
         allocation = self._relays.get(relay)
-        if allocation is None or not allocation.permits(peer.host, now):
+        named = None if allocation is None else allocation.peer_at(peer, now)
+        if allocation is None or named is None:
             return []
         is_mtu = kind == 2 if ":" in peer.host else (kind, code) == (3, 4)
         value = icmp(kind, code, info if is_mtu else 0)
-        return [self._indication(allocation, relay, peer, (Attribute.ICMP, value), 0)]
+        return [self._indication(allocation, relay, named, (Attribute.ICMP, value), 0)]
 
     def relay_opened(
         self, relay: int, local: Endpoint, token: bytes | None, *, now: Monotonic
@@ -159,6 +161,7 @@ class TurnServer:
             allocation.relays[family] = relay
         told = self.config.external.get(family, local.host)
         allocation.relayed[family] = Endpoint(told, local.port)
+        allocation.local[family] = local.host
         return self._one_less(allocation, token, now)
 
     def relay_refused(self, relay: int, code: Code, *, now: Monotonic) -> list[Effect]:
@@ -265,7 +268,7 @@ class TurnServer:
             return []
         if not self.policy.may_send(peer):
             return []
-        return [SendToPeer(relay, data, peer, dont_fragment)]
+        return [SendToPeer(relay, data, allocation.wire(peer), dont_fragment)]
 
     def _indication(
         self,

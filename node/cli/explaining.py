@@ -47,6 +47,8 @@ def explained(answer: dict[str, Any]) -> Iterator[_Line]:
     """The answer in lines of limited number; control characters are masked."""
     yield "target", cell(answer["target"])
     yield "read as", cell(answer["reading"])
+    for outer in answer.get("outer", ()):
+        yield "this node", cell(f"reached from outside at {outer['address']}, {_source(outer)}")
     if answer["proof"] is not None:
         yield from _proof(answer["proof"])
     for number, lookup in enumerate(answer["lookups"], 1):
@@ -61,6 +63,12 @@ def explained(answer: dict[str, Any]) -> Iterator[_Line]:
         yield "device", cell(f"{device['uri']} by {device['transport']} {device['address']}{way}")
     took = f" ({duration(answer['seconds'])})" if answer["lookups"] or answer["proof"] else ""
     yield "verdict", cell(f"{_verdict(answer)}{took}")
+
+
+def _source(outer: dict[str, Any]) -> str:
+    if outer["source"] == "setting":
+        return "as relay.external_address says"
+    return f"as peers in {outer['networks']} networks see it"
 
 
 def _verdict(answer: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ def status(as_json: AsJson = False, state: State = None) -> None:
             ("network", answer.get("network")),
             ("server", answer.get("server")),
             ("addresses", answer["addresses"]),
+            ("from outside", _outer(answer.get("outer", []))),
             ("peers", answer["peers"]),
             ("accounts", answer["accounts"]),
             ("registrations", answer["registrations"]),
@@ -45,6 +46,15 @@ def _overload(figures: dict[str, Any] | None) -> str:
         return ""
     now = "new calls are being refused" if figures["now"] else "no"
     return f"{now} ({figures['refused']} requests refused since the start)"
+
+
+def _outer(addresses: list[dict[str, Any]]) -> str:
+    """In words: by which addresses this node is reached from outside a NAT."""
+    words = []
+    for outer in addresses:
+        seen = f"seen by peers in {outer['networks']} networks"
+        words.append(f"{outer['address']} ({seen if outer['networks'] else 'as set'})")
+    return ", ".join(words)
 
 
 def _reached(families: dict[str, dict[str, Any]]) -> str:

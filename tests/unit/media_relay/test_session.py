@@ -11,6 +11,7 @@ from federation.model.clocks import SystemClock, SystemEntropy
 from federation.model.errors import UsageError
 from media_relay.control import MAX_LEGS_A_BLOCK, MAX_SOURCES, Expect, FreeAnchor, OpenAnchor, Order
 from media_relay.errors import NoCapacity
+from media_relay.outer import OuterHosts
 from media_relay.ports import PortPool
 from media_relay.session import RelaySession
 from tests.support.relay_table import KEY_A, KEY_B
@@ -46,7 +47,11 @@ class Notes:
 @contextlib.contextmanager
 def a_session() -> Iterator[tuple[RelaySession, Notes, PortPool]]:
     notes, ports = Notes(), PortPool(20000, 20999)
-    session = RelaySession("call", notes, ports=ports, clock=SystemClock(), entropy=SystemEntropy())
+    outer = OuterHosts(ports.is_marked)
+    outer.replace([OUTER])
+    session = RelaySession(
+        "call", notes, ports=ports, outer=outer, clock=SystemClock(), entropy=SystemEntropy()
+    )
     try:
         yield session, notes, ports
     finally:
@@ -55,6 +60,8 @@ def a_session() -> Iterator[tuple[RelaySession, Notes, PortPool]]:
 
 HOST = "127.0.0.78"
 PHONE = Endpoint("192.0.2.1", 4000)
+OUTER = "203.0.113.9"
+"Where the machine is reached from outside a NAT."
 
 
 def expected(notes: Notes) -> Expect:
@@ -180,3 +187,21 @@ def test_a_closed_session_frees_once_and_opens_nothing() -> None:
             session.anchor(HOST)
         with pytest.raises(UsageError):
             session.leg_block(1)
+
+
+def test_what_goes_to_a_port_of_this_node_by_its_outer_address_stays_on_the_machine() -> None:
+    """A phone outside has a relay here: many NATs would not let its media in from inside."""
+    with a_session() as (session, notes, _):
+        anchor, relay = session.anchor(HOST), session.anchor(HOST)
+        told = Endpoint(OUTER, relay.rtp.port)
+        anchor.expect(rtp=told, rtcp=PHONE, sources=frozenset({PHONE.host}))
+        assert (expected(notes).rtp, expected(notes).rtcp) == (relay.rtp, PHONE)
+        anchor.expect(rtp=told, rtcp=None, sources=frozenset({OUTER}))
+        assert set(expected(notes).sources) == {OUTER, HOST}
+
+
+def test_another_port_of_the_outer_address_is_somebody_else_behind_that_nat() -> None:
+    with a_session() as (session, notes, _):
+        anchor, other = session.anchor(HOST), Endpoint(OUTER, 4000)
+        anchor.expect(rtp=other, rtcp=None, sources=frozenset())
+        assert expected(notes).rtp == other

@@ -1,7 +1,6 @@
 """Own addresses, what to bind, and looking names up."""
 
 import ipaddress
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,8 +14,6 @@ from node.addresses import (
     own_addresses,
     resolve_targets,
 )
-from node.config import Config
-from node.relay_config import RelayConfig
 from node.sheet import ServedAt
 
 
@@ -81,13 +78,13 @@ async def test_targets_are_looked_up_together() -> None:
 
 def test_outside_a_static_nat_a_node_is_reached_by_its_external_address() -> None:
     """That is told first; and who is lent a relay is sent there, too."""
-    config = Config(relay=RelayConfig(external_address=("198.51.100.7",)), port_offset=100)
-    assert mesh_endpoints(config, ("10.0.0.5", "127.0.0.1")) == (
-        Endpoint("198.51.100.7", 7160),
+    outside = Endpoint("198.51.100.7", 7160)
+    assert mesh_endpoints(7160, ("10.0.0.5", "127.0.0.1"), [outside]) == (
+        outside,
         Endpoint("10.0.0.5", 7160),
         Endpoint("127.0.0.1", 7160),
     )
-    assert mesh_endpoints(Config(), ("10.0.0.5",)) == (Endpoint("10.0.0.5", 7060),)
+    assert mesh_endpoints(7060, ("10.0.0.5",)) == (Endpoint("10.0.0.5", 7060),)
     inside = ServedAt(
         key_name="k.ringmesh.alt",
         addresses=("10.0.0.5",),
@@ -95,9 +92,9 @@ def test_outside_a_static_nat_a_node_is_reached_by_its_external_address() -> Non
         domains=("example.org",),
         proven=1,
     )
-    outside = replace(inside, outer=("198.51.100.7",))
-    assert outside.by_address.turn("")["uris"][0] == "turn:198.51.100.7:3478?transport=udp"
-    assert inside.by_address.turn("")["uris"][0].startswith("turn:10.0.0.5:")
+    lent = inside.by_address(("198.51.100.7",)).turn("")["uris"]
+    assert lent[0] == "turn:198.51.100.7:3478?transport=udp"
+    assert inside.by_address(()).turn("")["uris"][0].startswith("turn:10.0.0.5:")
 
 
 def test_every_own_address_lies_in_an_attached_network() -> None:

@@ -105,6 +105,36 @@ async def test_strangers_are_not_heard_through_a_channels_connected_socket() -> 
         alice.close()
 
 
+async def test_behind_a_nat_relays_and_anchors_of_one_node_meet_on_the_machine() -> None:
+    """They are named by an outer address, to which nothing leads from here."""
+    async with a_turn_pool(allow_peers=()) as pool:
+        pool.reached_at(["203.0.113.9"])
+        session, phone = pool.session("call"), WirePhone()
+        anchor, other = session.anchor("127.0.0.1"), session.anchor("127.0.0.1")
+        alice, bob = await beside(allocated, pool), await beside(allocated, pool)
+        assert alice.relayed[0].host == bob.relayed[0].host == "203.0.113.9"
+
+        def relay_to_relay() -> None:
+            assert code_of(alice.bind(CHANNEL, bob.relayed[0])) == 0
+            assert code_of(bob.bind(CHANNEL, alice.relayed[0])) == 0
+            alice.wire.send(b"\x40\x00\x00\x05hello")
+            assert bob.wire.hear() == b"\x40\x00\x00\x05hello"
+
+        await beside(relay_to_relay)
+        named = Endpoint("203.0.113.9", anchor.rtp.port)
+        anchor.expect(rtp=alice.relayed[0], rtcp=None, sources=frozenset())
+        other.expect(rtp=phone.endpoint, rtcp=None, sources=frozenset())
+        session.join(anchor, other)
+        assert code_of(await beside(alice.bind, CHANNEL + 1, named)) == 0
+        sound = b"\x80\x00" + bytes(170)
+        await beside(alice.wire.send, b"\x40\x01" + len(sound).to_bytes(2, "big") + sound)
+        assert await phone.hear() == sound
+        phone.send(sound, other.rtp)
+        assert await beside(alice.wire.hear) == b"\x40\x01" + len(sound).to_bytes(2, "big") + sound
+        for end in (phone, alice, bob):
+            end.close()
+
+
 @pytest.mark.parametrize("transport", ["tcp", "tls"])
 async def test_a_stream_that_closes_gives_its_port_back(transport: str, tmp_path: Path) -> None:
     async with a_turn_pool(tmp_path) as pool:

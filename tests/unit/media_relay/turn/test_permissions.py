@@ -4,13 +4,14 @@ import pytest
 
 from federation.model.address import Endpoint
 from federation.model.clocks import Monotonic
-from media_relay.stun.attributes import Attribute, MessageClass, Method
+from media_relay.stun.attributes import Attribute, Family, MessageClass, Method
 from media_relay.stun.message import Message
 from media_relay.stun.values import read_xor_address
 from media_relay.turn.allocation import MAX_CHANNELS, MAX_PERMISSIONS
+from media_relay.turn.config import TurnConfig
 from media_relay.turn.effects import DataToClient, SendToPeer
 from media_relay.turn.peers import PeerPolicy, read_network
-from tests.support.turn_core import PEER, PEER6, Shell, TurnClient, code_of
+from tests.support.turn_core import PEER, PEER6, RELAY_HOST, Shell, TurnClient, code_of
 
 STRANGER = Endpoint("192.0.2.8", 5000)
 
@@ -180,3 +181,47 @@ def test_a_foreign_client_does_not_reach_an_allocation() -> None:
     assert other.channel_data(0x4001, b"hello") == []
     assert other.send(b"hello") == []
     assert code_of(other.ask(Method.REFRESH)) == 437
+
+
+OUTER = "203.0.113.200"
+INNER = RELAY_HOST[Family.IPV4]
+
+
+def behind_a_nat() -> TurnClient:
+    return allocated(Shell(TurnConfig(external={Family.IPV4: OUTER})))
+
+
+def named_in(told: DataToClient) -> Endpoint:
+    message = Message.decode(told.data)
+    peer = message.get(Attribute.XOR_PEER_ADDRESS)
+    assert peer is not None
+    return read_xor_address(peer, message.transaction_id)[1]
+
+
+def test_a_port_of_this_node_named_by_its_outer_address_is_reached_on_the_machine() -> None:
+    alice, told, wire = behind_a_nat(), Endpoint(OUTER, 12000), Endpoint(INNER, 12000)
+    assert code_of(alice.permit(told)) == 0
+    assert alice.send(b"hello", told) == [SendToPeer(1, b"hello", wire)]
+    (answer,) = from_peer(alice, b"answer", wire)
+    assert named_in(answer) == told
+    assert alice.send(b"hello", wire) == []
+
+
+def test_a_channel_to_a_port_of_this_node_has_its_route_there() -> None:
+    alice, told, wire = behind_a_nat(), Endpoint(OUTER, 12000), Endpoint(INNER, 12000)
+    assert code_of(alice.bind(0x4000, told)) == 0
+    assert {route[3] for route in alice.shell.routes} == {wire}
+    (answer,) = from_peer(alice, b"answer", wire)
+    assert answer.data == b"\x40\x00\x00\x06answer"
+    assert code_of(alice.bind(0x4001, wire)) == 400
+    assert code_of(alice.bind(0x4000, told)) == 0
+    alice.shell.pass_time(601)
+    assert not alice.shell.routes
+
+
+def test_a_client_inside_may_name_such_a_port_as_it_is() -> None:
+    alice, wire = behind_a_nat(), Endpoint(INNER, 12000)
+    alice.permit(wire)
+    assert alice.send(b"hello", wire) == [SendToPeer(1, b"hello", wire)]
+    (answer,) = from_peer(alice, b"answer", wire)
+    assert named_in(answer) == wire
