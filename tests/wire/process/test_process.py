@@ -180,7 +180,7 @@ class _Voice:
     def first_account(self, sheet: dict[str, Any], config: Config, state: str) -> None:
         self.said.append(f"first {sheet['login']}")
 
-    def ready(self, status: dict[str, Any]) -> None:
+    def ready(self, status: dict[str, Any], console: str | None) -> None:
         self.said.append("ready")
         assert self._node.trouble is not None
         self._node.trouble.set_result("the disk is gone")
