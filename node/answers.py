@@ -55,6 +55,8 @@ from node.trunk_answers import TrunkAnswers
 from node.turn_credentials import turn_credentials
 from node.verdicts import kind_of, servers_as_json, way_out
 from node.web.desk import WebDesk
+from node.web.invitations import InvitationDesk
+from node.web.provisioning import ProvisioningDesk
 from node.why import Explainer
 
 
@@ -93,6 +95,8 @@ class Answers(StatusAnswers, TrunkAnswers, RelayAnswers):
     ban_desk: BanDesk
     web_desk: WebDesk
     trace_desk: TraceDesk
+    invitation_desk: InvitationDesk
+    provisioning_desk: ProvisioningDesk
 
     # Looking
 

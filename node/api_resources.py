@@ -16,7 +16,7 @@ Trunks and DIDs: `node.trunk_api`.
 GET    /v1/records?limit=&account=&since=
 GET    /v1/calls/{id}/trace?format=
 GET    /v1/bans                POST /v1/bans               DELETE /v1/bans/{address}
-The console's own: `node.web.api`.
+The console's own: `node.web.api`; invitations and links for devices: `node.web.api_links`.
 """
 
 from typing import Protocol
@@ -38,6 +38,7 @@ from node.relaying.api import RelayApi
 from node.trunk_answers import TrunkControl
 from node.trunk_api import TrunkApi
 from node.web.api import console_routes
+from node.web.api_links import link_routes
 
 MAX_TARGET = 1024
 "Characters of a URI that can be asked for."
@@ -92,6 +93,7 @@ def api_routes(control: ApiControl) -> list[web.RouteDef]:
         *ban_routes(control),
         *console_routes(control),
         *trace_routes(control),
+        *link_routes(control),
         *TrunkApi(control, _answer).routes(),
         *RelayApi(control, _answer).routes(),
     ]

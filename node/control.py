@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from node.storage.storage import Storage
     from node.trace_desk import TraceDesk
     from node.web.desk import WebDesk
+    from node.web.invitations import InvitationDesk
+    from node.web.provisioning import ProvisioningDesk
 
 JsonObject = dict[str, Any]
 
@@ -41,6 +43,8 @@ class NodeControl(Protocol):
     ban_desk: "BanDesk"
     web_desk: "WebDesk"
     trace_desk: "TraceDesk"
+    invitation_desk: "InvitationDesk"
+    provisioning_desk: "ProvisioningDesk"
     storage: "Storage"
     clock: "Clock"
 

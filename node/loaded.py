@@ -25,6 +25,7 @@ from node.storage.features import Features, load_features
 from node.storage.grants import Grant, load_grants
 from node.storage.messages import KeptMessage, load_messages
 from node.storage.meta import kept_secret, read_meta
+from node.storage.one_time import DeviceLink, Invitation, load_device_links, load_invitations
 from node.storage.pins import Pin, load_pins
 from node.storage.published import Published, load_published
 from node.storage.relay_usage import load_consent, load_relay_usage
@@ -69,6 +70,8 @@ class Loaded:
     "Of the web server."
     web_password: bytes | None
     "As `node.web.access.Access` keeps it."
+    invitations: list[Invitation]
+    device_links: list[DeviceLink]
 
     @classmethod
     def from_database(cls, database: Database, *, entropy: Entropy, now: UnixTime) -> Self:
@@ -101,6 +104,8 @@ class Loaded:
                 trunk_days=load_days(connection),
                 grants=load_grants(connection),
                 web_password=read_meta(connection, PASSWORD_NAME),
+                invitations=load_invitations(connection),
+                device_links=load_device_links(connection),
             )
 
 

@@ -343,11 +343,15 @@ class Opening(Desks):
             self._storage,
             self._certificates,
             served=lambda: self.served_at,
+            account=self._account,
             clock=self._clock,
             entropy=self._entropy,
         )
         self._web.public += self._transports.web.routes()
+        self._web.follow(self.accounts)
         self.web_desk = self._web.desk
+        self.invitation_desk = self._web.invitations
+        self.provisioning_desk = self._web.provisioning
 
     async def _serve_web(self) -> None:
         await self._web.start(self)

@@ -21,6 +21,7 @@ from node.cli import (
     explaining,
     features,
     groups,
+    invitations,
     looking,
     messages,
     moving,
@@ -48,8 +49,11 @@ users.app.command("forward")(features.forward)
 users.app.command("dnd")(features.dnd)
 users.app.command("export")(moving.export)
 users.app.command("import")(moving.import_user)
+users.app.command("provision")(invitations.provision)
+users.app.command("links")(invitations.links)
 app.add_typer(users.app, name="user")
 app.add_typer(groups.app, name="group")
+app.add_typer(invitations.app, name="invite")
 app.command("ban")(bans.ban)
 app.command("unban")(bans.unban)
 app.command("bans")(bans.bans)

@@ -154,8 +154,9 @@ def _host_of(origin: str) -> str | None:
         return None
 
 
-async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """The headers of every answer; nothing with a session's content is kept by caches."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    response.headers.setdefault("Cache-Control", "no-store")
+    is_static = request.path.startswith("/static/")
+    response.headers.setdefault("Cache-Control", "no-cache" if is_static else "no-store")

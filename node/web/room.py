@@ -3,16 +3,32 @@
 from collections.abc import Callable
 
 from aiohttp import web
+from aiohttp.web_routedef import AbstractRouteDef
 
 from federation.model.clocks import Clock, Entropy
+from node.accounts.account import Account
+from node.accounts.book import AccountBook, AccountChange, AccountRemoved
 from node.api_resources import ApiControl, api_routes
 from node.config import Config
 from node.loaded import Loaded
 from node.sheet import ServedAt
+from node.storage.one_time import DeviceLinkBook, InvitationBook
 from node.storage.storage import Storage
 from node.web.access import Access
 from node.web.desk import WebDesk
 from node.web.gate import Gate
+from node.web.invitations import InvitationDesk
+from node.web.pages.access import AccessPages
+from node.web.pages.calls import Calls
+from node.web.pages.entrance import Entrance
+from node.web.pages.lines import Lines
+from node.web.pages.network import Network
+from node.web.pages.overview import Overview
+from node.web.pages.people import People
+from node.web.pages.visitors import Visitors
+from node.web.provisioning import ProvisioningDesk
+from node.web.rates import Tries
+from node.web.render import HERE
 from node.web.server import ServerContext, WebServer, web_hosts
 
 
@@ -31,26 +47,51 @@ class WebRoom:
         certificates: ServerContext,
         *,
         served: Callable[[], ServedAt],
+        account: Callable[[str], Account],
         clock: Clock,
         entropy: Entropy,
     ) -> None:
+        """`account` finds an account by its login, or refuses."""
         self.public: list[web.RouteDef] = []
         self.authorised: list[web.RouteDef] = []
         self._config = config
         self._certificates = certificates
         self._served = served
-        self.access = Access(
-            loaded.grants, loaded.web_password, storage, clock=clock, entropy=entropy
-        )
-        self.gate = Gate(self.access, port=config.web_port, secure=config.web.has_tls)
+        self._tries = Tries(clock)
+        access = Access(loaded.grants, loaded.web_password, storage, clock=clock, entropy=entropy)
+        self._access = access
+        self._gate = Gate(access, port=config.web_port, secure=config.web.has_tls)
         self.desk = WebDesk(
-            self.access,
+            access, storage, enabled=config.web.enabled, url=self.own_url, entropy=entropy
+        )
+        only_here = not config.web.is_open and config.web.url is None
+        self.invitations = InvitationDesk(
+            InvitationBook(loaded.invitations, storage),
             storage,
-            enabled=config.web.enabled,
-            url=self.own_url,
+            url=self.public_url,
+            only_here=only_here,
+            clock=clock,
+            entropy=entropy,
+        )
+        self.provisioning = ProvisioningDesk(
+            DeviceLinkBook(loaded.device_links, storage),
+            storage,
+            account=account,
+            url=self.public_url,
+            only_here=only_here,
+            clock=clock,
             entropy=entropy,
         )
         self._server: WebServer | None = None
+
+    def follow(self, accounts: AccountBook) -> None:
+        """Links of an account end with it."""
+
+        def changed(change: AccountChange) -> None:
+            if isinstance(change, AccountRemoved):
+                self.provisioning.forget(change.account.login)
+
+        accounts.listen(changed)
 
     async def start(self, control: ApiControl) -> None:
         """Serve everything, unless the settings say otherwise.
@@ -58,17 +99,34 @@ class WebRoom:
         Raises:
             ConfigError: an address cannot be bound.
         """
-        if not self._config.web.enabled:
-            return
-        guarded = [*api_routes(control), *self.authorised]
-        routes = [*self.public, *(self.gate.api(route) for route in guarded)]
-        self._server = WebServer(self._config, routes, self._certificates)
-        await self._server.start()
+        if self._config.web.enabled:
+            self._server = WebServer(self._config, self.routes(control), self._certificates)
+            await self._server.start()
 
     async def close(self) -> None:
         """Stop serving; calling again is harmless."""
         if self._server is not None:
             await self._server.close()
+
+    def routes(self, control: ApiControl) -> list[AbstractRouteDef]:
+        """Everything that is served."""
+        gate = self._gate
+        visitors = Visitors(
+            control, self.invitations, self.provisioning, self._tries, url=self.public_url
+        )
+        return [
+            web.static("/static", HERE / "static"),
+            *self.public,
+            *Entrance(self._access, gate, self._tries).routes(),
+            *visitors.routes(),
+            *(gate.api(route) for route in (*api_routes(control), *self.authorised)),
+            *Overview(control, gate).routes(),
+            *People(control, gate).routes(),
+            *Calls(control, gate).routes(),
+            *Lines(control, gate).routes(),
+            *Network(control, gate).routes(),
+            *AccessPages(control, gate).routes(),
+        ]
 
     def own_url(self) -> str:
         """Where the operator reaches it from this machine, or from elsewhere once it is open."""

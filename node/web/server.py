@@ -13,11 +13,13 @@ from typing import Protocol
 
 import structlog
 from aiohttp import web
+from aiohttp.web_routedef import AbstractRouteDef
 
 from federation.model.errors import ConfigError
 from node.addresses import has_ipv6
-from node.api import MAX_BODY_BYTES, SHUTDOWN_SECONDS, errors_as_sentences, server_log
+from node.api import MAX_BODY_BYTES, SHUTDOWN_SECONDS, server_log
 from node.config import Config
+from node.web.errors import errors_for_asker
 from node.web.gate import add_headers
 
 _BACKLOG = 64
@@ -36,7 +38,7 @@ class WebServer:
     """Serves routes from `start` to `close`."""
 
     def __init__(
-        self, config: Config, routes: Iterable[web.RouteDef], certificates: ServerContext
+        self, config: Config, routes: Iterable[AbstractRouteDef], certificates: ServerContext
     ) -> None:
         self._config = config
         self._routes = list(routes)
@@ -70,7 +72,7 @@ class WebServer:
     def application(self) -> web.Application:
         """What is served."""
         application = web.Application(
-            middlewares=[errors_as_sentences], client_max_size=MAX_BODY_BYTES
+            middlewares=[errors_for_asker], client_max_size=MAX_BODY_BYTES
         )
         application.on_response_prepare.append(add_headers)
         application.add_routes(self._routes)
