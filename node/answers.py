@@ -18,6 +18,7 @@ from node.accounts.keeper import AccountKeeper
 from node.accounts.login import AccountError
 from node.accounts.wanted import WantedAccount
 from node.ban_desk import BanDesk
+from node.call_log import stream_as_json
 from node.config import Config
 from node.control import JsonObject, RefusedError
 from node.dht_figures import dht_figures
@@ -330,6 +331,9 @@ class Answers(StatusAnswers, TrunkAnswers, RelayAnswers):
                 "state": call.state,
                 "since": round(call.since, 3),
                 "peer": None if call.peer is None else call.peer.text,
+                "codec": call.codec,
+                "from_caller": stream_as_json(call.from_caller, call.codec),
+                "from_callee": stream_as_json(call.from_callee, call.codec),
             }
             for call in found
         ]

@@ -86,8 +86,8 @@ def as_json(record: CallRecord) -> JsonObject:
         "path": record.path,
         "peer": record.peer,
         "codec": record.codec,
-        "from_caller": _stream(record.from_caller, record.codec),
-        "from_callee": _stream(record.from_callee, record.codec),
+        "from_caller": stream_as_json(record.from_caller, record.codec),
+        "from_callee": stream_as_json(record.from_callee, record.codec),
     }
 
 
@@ -105,7 +105,8 @@ def as_csv(calls: Sequence[JsonObject]) -> str:
     return out.getvalue()
 
 
-def _stream(quality: StreamQuality | None, codec: str | None) -> JsonObject | None:
+def stream_as_json(quality: StreamQuality | None, codec: str | None) -> JsonObject | None:
+    """How one side's sound arrives, with what listeners would say of it."""
     if quality is None:
         return None
     mos = mos_estimate(codec, packets=quality.packets, lost=quality.lost)

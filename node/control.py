@@ -133,7 +133,8 @@ class NodeControl(Protocol):
         """Calls under way.
 
         `id`, `from`, `to` texts, `state` (`ringing` or `up`), `since` seconds ago,
-        `peer` node id or null.
+        `peer` node id or null, `codec` or null, `from_caller` and `from_callee`: how their sound
+        arrives (as of call records), or null.
         """
 
     async def hangup(self, call: str) -> int:

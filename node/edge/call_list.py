@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from federation.model.clocks import UnixTime
 from federation.model.identity import NodeId
 from node.edge.dialog import DialogSet
-from node.edge.journal import name_of, plain
+from node.edge.journal import name_of, plain, quality_of
+from node.storage.call_records import StreamQuality
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,10 @@ class CallInfo:
     since: float
     "Seconds since it was answered; since it began, where it was not."
     peer: NodeId | None
+    codec: str | None = None
+    from_caller: StreamQuality | None = None
+    "How the caller's main stream arrives, at most a second ago; `None` without one."
+    from_callee: StreamQuality | None = None
 
 
 def call_id_of(dialogs: Iterable[DialogSet], call: str) -> str | None:
@@ -39,5 +44,19 @@ def calls_of(dialogs: Iterable[DialogSet], *, now: UnixTime) -> list[CallInfo]:
             since = dialog.answered_at
         state = "up" if dialog is not None else "ringing"
         who, target = name_of(group), plain(group.to_value)
-        found.append(CallInfo(str(group.id), who, target, state, now - since, group.peer))
+        media = group.media
+        caller, callee = (None, None) if media is None else map(quality_of, media.quality())
+        found.append(
+            CallInfo(
+                id=str(group.id),
+                caller=who,
+                target=target,
+                state=state,
+                since=now - since,
+                peer=group.peer,
+                codec=None if media is None else media.codec,
+                from_caller=caller,
+                from_callee=callee,
+            )
+        )
     return found

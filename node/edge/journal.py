@@ -83,7 +83,7 @@ class Journal:
         waiting = self._unwritten.pop(record_id)
         record, media = waiting.record, waiting.media
         if media is not None:
-            caller, callee = (_quality(report) for report in media.quality())
+            caller, callee = map(quality_of, media.quality())
             record = replace(record, from_caller=caller, from_callee=callee)
         self.records.add(record)
         self.counts.call_ended(record, *waiting.ends)
@@ -98,7 +98,8 @@ class Journal:
         )
 
 
-def _quality(report: EndpointReport | None) -> StreamQuality | None:
+def quality_of(report: EndpointReport | None) -> StreamQuality | None:
+    """How a stream arrives, or arrived, by what its relay counted."""
     if report is None:
         return None
     return StreamQuality(

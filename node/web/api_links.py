@@ -49,9 +49,7 @@ def link_routes(control: NodeControl) -> list[web.RouteDef]:
 
     async def issue(request: web.Request) -> web.Response:
         new, login = await body_of(request, NewDeviceLink), request.match_info["login"]
-        return answer(
-            await control.provisioning_desk.issue(login, seconds=new.seconds), status=201
-        )
+        return answer(await control.provisioning_desk.issue(login, seconds=new.seconds), status=201)
 
     async def close(request: web.Request) -> web.Response:
         return answer(await control.provisioning_desk.revoke(request.match_info["id"]))

@@ -156,7 +156,6 @@ def _host_of(origin: str) -> str | None:
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """The headers of every answer; nothing with a session's content is kept by caches."""
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
+    response.headers.update(HEADERS)
     is_static = request.path.startswith("/static/")
     response.headers.setdefault("Cache-Control", "no-cache" if is_static else "no-store")

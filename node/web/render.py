@@ -22,9 +22,7 @@ HERE = Path(__file__).parent
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def page(
-    request: web.Request, template: str, *, status: int = 200, **context: Any
-) -> web.Response:
+def page(request: web.Request, template: str, *, status: int = 200, **context: Any) -> web.Response:
     """A whole page. `status` is that of a form that could not be accepted."""
     session = request.get(SESSION)
     text = fragment(
@@ -51,7 +49,7 @@ def environment() -> "Environment":
 
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"),
-        autoescape=lambda name: name is None or not name.endswith(".cfg"),
+        autoescape=_is_markup,  # noqa: S701  (everything that is HTML or XML is escaped)
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -72,6 +70,10 @@ def environment() -> "Environment":
     return made
 
 
+def _is_markup(template: str | None) -> bool:
+    return template is None or not template.endswith(".cfg")
+
+
 def spoken(name: str | None) -> str:
     """A number of the network in groups of digits; anything else as it is."""
     if not name:
@@ -86,7 +88,9 @@ def size(count: float | None) -> str:
     unit, rest = 0, float(count)
     while rest >= 1000 and unit < len(_UNITS) - 1:
         rest, unit = rest / 1000, unit + 1
-    return f"{rest:.0f} {_UNITS[unit]}" if unit == 0 or rest >= 100 else f"{rest:.1f} {_UNITS[unit]}"
+    return (
+        f"{rest:.0f} {_UNITS[unit]}" if unit == 0 or rest >= 100 else f"{rest:.1f} {_UNITS[unit]}"
+    )
 
 
 def lasting(seconds: float | None) -> str:
@@ -139,7 +143,9 @@ def trunk_state(state: str | None) -> str:
     """How a trunk's state is coloured."""
     if state in ("registered", "reachable"):
         return "good"
-    return "unknown" if state is None else "fair" if state in ("starting", "not registered") else "bad"
+    return (
+        "unknown" if state is None else "fair" if state in ("starting", "not registered") else "bad"
+    )
 
 
 def qr(text: str) -> "Markup":

@@ -65,9 +65,7 @@ class Visitors:
     ) -> web.StreamResponse:
         await self._open(request)
         status = 200 if error is None else status_of(error)
-        return page(
-            request, "join.html", status=status, form=form, error=error, path=request.path
-        )
+        return page(request, "join.html", status=status, form=form, error=error, path=request.path)
 
     async def _accept(self, request: web.Request) -> web.StreamResponse:
         check_origin(request)
