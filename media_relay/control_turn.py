@@ -7,6 +7,8 @@ from msgspec import Meta
 
 MAX_TURN_NETWORKS = 256
 "Networks opened to peers, and addresses of our own, in one configuration."
+MAX_PLACES = 8
+"Two addresses of each family, with two ports each."
 MAX_ACCOUNTS_A_MESSAGE = 300
 MAX_USAGES_A_MESSAGE = 300
 
@@ -31,6 +33,8 @@ class ConfigureTurn(msgspec.Struct, frozen=True, array_like=True, tag=16):
     rest_secret: Annotated[bytes, Meta(min_length=16, max_length=256)] | None
     families: Annotated[tuple[Family, ...], Meta(max_length=2)]
     external: Annotated[tuple[tuple[Family, Host], ...], Meta(max_length=2)]
+    discovery: Annotated[tuple[tuple[U16, Host, U16], ...], Meta(max_length=MAX_PLACES)]
+    "Listeners by which RFC 5780 is served, and their addresses."
     own: Annotated[tuple[Host, ...], Meta(max_length=MAX_TURN_NETWORKS)]
     allow: Annotated[tuple[Host, ...], Meta(max_length=MAX_TURN_NETWORKS)]
     account_quota: Count

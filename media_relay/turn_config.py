@@ -34,6 +34,11 @@ class TurnSettings:
     "Addresses that clients are told in place of relay ports' own, one of a family at most."
     own: tuple[str, ...] = ()
     "Further addresses of this node; peers there must be relays or anchors of it."
+    second: tuple[str, ...] = ()
+    """Second addresses of this machine, one of a family at most: behaviour discovery (RFC 5780) is
+    served on them and on the first of `hosts` of that family."""
+    second_port: int | None = None
+    "The other UDP port of behaviour discovery; needed for it."
     allow_peers: tuple[str, ...] = ()
     "Networks that may be peers though they are denied by default."
     realm: str = "ringmesh"
@@ -44,10 +49,16 @@ class TurnSettings:
     "What clients are told we are; nothing by default."
 
     def __post_init__(self) -> None:
-        families = [":" in host for host in self.external]
-        if len(families) != len(set(families)):
-            raise ConfigError("external: give one address of each family at most")
-        for host in (*self.hosts, *self.external, *self.own):
+        for name, given in (("external", self.external), ("second", self.second)):
+            families = [":" in host for host in given]
+            if len(families) != len(set(families)):
+                raise ConfigError(f"{name}: give one address of each family at most")
+        for host in self.second:
+            if self.second_port is None or self._first_beside(host) is None:
+                raise ConfigError(
+                    f"second: {host} needs another address of this machine and a port"
+                )
+        for host in (*self.hosts, *self.external, *self.second, *self.own):
             parse_ip(host)
         for text in self.allow_peers:
             read_network(text)
@@ -59,9 +70,20 @@ class TurnSettings:
             raise ConfigError("tls_port: TLS needs a certificate and its private key")
 
     @property
+    def discovery_hosts(self) -> tuple[str, ...]:
+        """Addresses on which behaviour discovery is served, two of each family or none."""
+        return tuple(
+            host for second in self.second for host in (self._first_beside(second), second) if host
+        )
+
+    def _first_beside(self, second: str) -> str | None:
+        same = (host for host in self.hosts if (":" in host) is (":" in second))
+        return next((host for host in same if host != second), None)
+
+    @property
     def own_addresses(self) -> tuple[str, ...]:
         """Every address that leads here."""
-        return tuple(dict.fromkeys((*self.hosts, *self.external, *self.own)))
+        return tuple(dict.fromkeys((*self.hosts, *self.external, *self.second, *self.own)))
 
 
 @dataclass(frozen=True, slots=True)

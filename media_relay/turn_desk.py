@@ -19,6 +19,7 @@ from federation.model.errors import UsageError
 from media_relay.control import Order
 from media_relay.control_turn import (
     MAX_ACCOUNTS_A_MESSAGE,
+    UDP,
     AttachTurn,
     ConfigureTurn,
     EndGuests,
@@ -44,6 +45,8 @@ from media_relay.turn_listen import Listener, bind_listeners
 from media_relay.turn_ports import HeldPort, RelayPorts
 
 NONCE_KEY_BYTES = 32
+PLACES = 4
+"Of behaviour discovery: two addresses with two ports each."
 REMEMBERED_GUESTS = 1024
 "Guests that were removed and whose counters can still be asked for."
 
@@ -304,6 +307,7 @@ class TurnDesk:
             external=tuple(
                 (Family.IPV6 if ":" in host else Family.IPV4, host) for host in settings.external
             ),
+            discovery=self._places(settings),
             own=settings.own_addresses,
             allow=settings.allow_peers,
             account_quota=settings.limits.account,
@@ -314,6 +318,17 @@ class TurnDesk:
             certificate=settings.certificate,
             private_key=settings.private_key,
         )
+
+    def _places(self, settings: TurnSettings) -> tuple[tuple[int, str, int], ...]:
+        """The listeners of behaviour discovery; of a family all four of its places, or none."""
+        hosts = settings.discovery_hosts
+        found = [
+            (number, *listener.endpoint)
+            for number, listener in enumerate(self._listeners)
+            if listener.transport == UDP and listener.endpoint.host in hosts
+        ]
+        whole = {is_ipv6 for is_ipv6 in (False, True) if _count(found, is_ipv6) == PLACES}
+        return tuple(place for place in found if (":" in place[1]) in whole)
 
     def _put(self, worker: TurnWorker, accounts: list[TurnAccount]) -> None:
         for start in range(0, len(accounts), MAX_ACCOUNTS_A_MESSAGE):
@@ -342,3 +357,7 @@ class TurnDesk:
         if self._ports is not None:
             self._ports.expire(self._clock.monotonic())
         self._watch_reservations()
+
+
+def _count(places: Sequence[tuple[int, str, int]], is_ipv6: bool) -> int:
+    return sum((":" in host) is is_ipv6 for _, host, _ in places)

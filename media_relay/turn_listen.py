@@ -52,8 +52,10 @@ def bind_listeners(settings: TurnSettings, workers: int) -> list[Listener]:
     """
     bound: list[Listener] = []
     refused = ""
-    for host in settings.hosts:
+    for host in dict.fromkeys((*settings.hosts, *settings.second)):
         wanted = [(UDP, settings.port), (TCP, settings.port)]
+        if settings.second_port is not None and host in settings.discovery_hosts:
+            wanted.append((UDP, settings.second_port))
         if settings.tls_port is not None:
             wanted.append((TLS, settings.tls_port))
         for transport, port in wanted:

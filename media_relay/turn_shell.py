@@ -39,6 +39,7 @@ from media_relay.stun.attributes import Code, Family
 from media_relay.turn.authentication import Authenticator
 from media_relay.turn.config import TurnConfig
 from media_relay.turn.credentials import Account, Credentials
+from media_relay.turn.discovery import Discovery
 from media_relay.turn.effects import (
     Client,
     CloseRelay,
@@ -139,6 +140,9 @@ class TurnShell:
             TurnConfig(
                 families=frozenset(Family(number) for number in order.families),
                 external={Family(number): host for number, host in order.external},
+                discovery=Discovery(
+                    {listener: Endpoint(host, port) for listener, host, port in order.discovery}
+                ),
                 limits=QuotaLimits(order.account_quota, order.source_quota, order.total_quota),
                 software=order.software,
             )

@@ -106,6 +106,8 @@ def port_list(config: Config) -> list[str]:
         f"{config.turn_tls_port:<12} tcp          the same over TLS",
         f"{media:<12} udp          sound and video",
     ]
+    if config.turn_second_port is not None:
+        ports.append(f"{config.turn_second_port:<12} udp          what a NAT does (STUN)")
     if config.web.enabled and config.web.is_open:
         ports.append(f"{config.web_port:<12} tcp          the web console")
     return ports

@@ -235,6 +235,8 @@ class Config(_Section, frozen=True, kw_only=True):
             "relay.tls_port": self.turn_tls_port,
             "web.port": self.web_port,
         }
+        if self.turn_second_port is not None:
+            ports["relay.second_port"] = self.turn_second_port
         taken: dict[int, str] = {}
         for key, port in ports.items():
             found = port - self.port_offset
@@ -283,6 +285,11 @@ class Config(_Section, frozen=True, kw_only=True):
     def turn_tls_port(self) -> int:
         """The port of TURN over TLS to bind, offset included."""
         return self.relay.tls_port + self.port_offset
+
+    @property
+    def turn_second_port(self) -> int | None:
+        """The second UDP port of STUN, offset included; `None` without a second address."""
+        return self.relay.second_port + self.port_offset if self.relay.second_address else None
 
     @property
     def web_port(self) -> int:

@@ -8,6 +8,7 @@ from node.setting import PORT, require
 
 TURN_PORT = 3478
 TURN_TLS_PORT = 5349
+TURN_SECOND_PORT = 3479
 MAX_ALLOWED_PEERS = 200
 MAX_INSIDE_NETWORKS = 64
 LEAST_SECRET_BYTES = 16
@@ -26,6 +27,10 @@ class RelayConfig(Consent, frozen=True, kw_only=True):
     "Addresses that lead here from outside a static NAT, at most one IPv4 and one IPv6."
     inside_networks: tuple[str, ...] = ()
     "Networks on this side of that NAT, beside those the machine is attached to."
+    second_address: tuple[str, ...] = ()
+    "A second IPv4 and a second IPv6 address of this machine: STUN tells clients of their NAT then."
+    second_port: int = TURN_SECOND_PORT
+    "The other UDP port for that, before `port_offset`; used with a second address only."
     secret: str | None = None
     "Shared with a web server that hands out user names `expiry:login`; at least 16 characters."
 
@@ -42,8 +47,9 @@ class RelayConfig(Consent, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         Consent.__post_init__(self)
-        for key, port in (("relay.port", self.port), ("relay.tls_port", self.tls_port)):
-            require(0 < port < 65536, key, port, PORT)
+        ports = self.port, self.tls_port, self.second_port
+        for key, port in zip(("port", "tls_port", "second_port"), ports, strict=True):
+            require(0 < port < 65536, f"relay.{key}", port, PORT)
         require(
             len(self.allow_peers) <= MAX_ALLOWED_PEERS,
             "relay.allow_peers",
@@ -62,14 +68,21 @@ class RelayConfig(Consent, frozen=True, kw_only=True):
         ):
             for text in networks:
                 require(_is_network(text), key, text, "an address or a network like 10.0.0.0/8")
-        versions = [":" in text for text in self.external_address]
-        for text in self.external_address:
-            require(_is_ip(text), "relay.external_address", text, "an IP address")
+        families: dict[str, set[bool]] = {}
+        for key, given in (
+            ("relay.external_address", self.external_address),
+            ("relay.second_address", self.second_address),
+        ):
+            for text in given:
+                require(_is_ip(text), key, text, "an IP address")
+            families[key] = {":" in text for text in given}
+            one_each = len(families[key]) == len(given)
+            require(one_each, key, given, "at most one IPv4 and one IPv6 address")
         require(
-            len(set(versions)) == len(versions),
-            "relay.external_address",
-            self.external_address,
-            "at most one IPv4 and one IPv6 address",
+            families["relay.external_address"].isdisjoint(families["relay.second_address"]),
+            "relay.second_address",
+            self.second_address,
+            "of a family that has no relay.external_address: both addresses have to be outside",
         )
         # A secret is not repeated in a complaint.
         require(

@@ -56,6 +56,8 @@ class TurnService:
                     certificate=str(certificate),
                     private_key=str(key),
                     external=config.relay.external_address,
+                    second=config.relay.second_address,
+                    second_port=config.turn_second_port,
                     allow_peers=config.relay.allow_peers,
                     realm=REALM,
                     rest_secret=self._secret,

@@ -1,6 +1,6 @@
 """Numbers of STUN and TURN: methods, classes, attributes, error codes.
 
-The attributes are those of RFC 8489 and RFC 8656, and those of RFC 8445 that may reach a server.
+The attributes are those of RFC 8489, 8656 and 5780, and those of RFC 8445 that may reach a server.
 """
 
 import enum
@@ -35,6 +35,7 @@ class Attribute(enum.IntEnum):
     """Attribute types."""
 
     MAPPED_ADDRESS = 0x0001
+    CHANGE_REQUEST = 0x0003
     USERNAME = 0x0006
     MESSAGE_INTEGRITY = 0x0008
     ERROR_CODE = 0x0009
@@ -57,6 +58,8 @@ class Attribute(enum.IntEnum):
     RESERVATION_TOKEN = 0x0022
     PRIORITY = 0x0024
     USE_CANDIDATE = 0x0025
+    PADDING = 0x0026
+    RESPONSE_PORT = 0x0027
     ADDITIONAL_ADDRESS_FAMILY = 0x8000
     ADDRESS_ERROR_CODE = 0x8001
     PASSWORD_ALGORITHMS = 0x8002
@@ -67,10 +70,17 @@ class Attribute(enum.IntEnum):
     FINGERPRINT = 0x8028
     ICE_CONTROLLED = 0x8029
     ICE_CONTROLLING = 0x802A
+    RESPONSE_ORIGIN = 0x802B
+    OTHER_ADDRESS = 0x802C
 
 
-UNDERSTOOD = frozenset(int(attribute) for attribute in Attribute)
-"All of the above; any other comprehension-required attribute earns a 420."
+UNDERSTOOD = frozenset(map(int, Attribute)) - {
+    Attribute.CHANGE_REQUEST,
+    Attribute.PADDING,
+    Attribute.RESPONSE_PORT,
+}
+"""Any other comprehension-required attribute earns a 420; so do those of behaviour discovery, but
+for Binding where that is served."""
 
 
 class Code(enum.IntEnum):

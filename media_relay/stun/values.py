@@ -39,6 +39,15 @@ def xor_address(endpoint: Endpoint, transaction_id: bytes) -> bytes:
     return _ADDRESS.pack(Family.IPV4, endpoint.port ^ _PORT_MASK) + _xor(packed, _COOKIE)
 
 
+def address(endpoint: Endpoint) -> bytes:
+    """The value of MAPPED-ADDRESS and the like, in clear (RFC 8489 section 14.1)."""
+    family, name = (
+        (Family.IPV6, socket.AF_INET6) if endpoint.is_ipv6 else (Family.IPV4, socket.AF_INET)
+    )
+    packed = socket.inet_pton(name, endpoint.host.partition("%")[0])
+    return _ADDRESS.pack(family, endpoint.port) + packed
+
+
 def read_xor_address(value: bytes, transaction_id: bytes) -> tuple[Family, Endpoint]:
     """Read one. The family is what the attribute says: a v4-mapped IPv6 address is not made IPv4.
 

@@ -6,17 +6,22 @@ then newer parts of a challenge, are left out, and where that does not do there 
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from federation.model.clocks import Monotonic
 from media_relay.stun.attributes import Attribute, Code, MessageClass
-from media_relay.stun.message import Message, respond
+from media_relay.stun.message import Message, StunError, respond
 from media_relay.stun.values import error_code, u32, unknown_attributes, xor_address
 from media_relay.turn.allocation import Allocation, Draft
 from media_relay.turn.authentication import Authenticated, Authenticator
+from media_relay.turn.discovery import ATTRIBUTES as DISCOVERY_ATTRIBUTES
+from media_relay.turn.discovery import BehaviourRequest, Discovery, padding
 from media_relay.turn.effects import Client, Effect, Reply
 
 AMPLIFICATION = 3
 "Bytes out for each byte in, at most, to somebody unproven."
+_BOTH = (True, False)
+"With words and without."
 _CHALLENGED = frozenset({Code.UNAUTHENTICATED, Code.STALE_NONCE})
 
 Attributes = Iterable[tuple[int, bytes]]
@@ -25,8 +30,11 @@ Attributes = Iterable[tuple[int, bytes]]
 class Answers:
     """Makes responses; `software` is told with those to known clients, if not empty."""
 
-    def __init__(self, authenticator: Authenticator, software: str = "") -> None:
+    def __init__(
+        self, authenticator: Authenticator, software: str = "", discovery: Discovery | None = None
+    ) -> None:
         self._authenticator = authenticator
+        self._discovery = discovery or Discovery()
         self._software: list[tuple[int, bytes]] = (
             [(Attribute.SOFTWARE, software.encode())] if software else []
         )
@@ -34,15 +42,44 @@ class Answers:
     # To strangers
 
     def binding(self, request: Message, client: Client) -> list[Effect]:
-        """RFC 8489: the client's address as it was seen, to anybody."""
-        unknown = request.unknown()
+        """RFC 8489: the client's address as it was seen, to anybody; RFC 5780 where served."""
+        is_discovery = self._discovery.serves(client)
+        unknown = [
+            one for one in request.unknown() if not (is_discovery and one in DISCOVERY_ATTRIBUTES)
+        ]
         if unknown:
             return self._to_stranger(
-                request, client, (self._unknown(unknown, words) for words in (True, False))
+                request, client, (self._unknown(unknown, words) for words in _BOTH)
             )
         address = xor_address(client.endpoint, request.transaction_id)
-        success = respond(request, MessageClass.SUCCESS, [(Attribute.XOR_MAPPED_ADDRESS, address)])
-        return [Reply(success.encode(), client)]
+        mapped = [(int(Attribute.XOR_MAPPED_ADDRESS), address)]
+        if is_discovery:
+            return self._behaviour(request, client, mapped)
+        return [Reply(respond(request, MessageClass.SUCCESS, mapped).encode(), client)]
+
+    def _behaviour(
+        self, request: Message, client: Client, mapped: list[tuple[int, bytes]]
+    ) -> list[Effect]:
+        """RFC 5780 section 6; what the request is too short to earn is left out, last first."""
+        try:
+            asked = BehaviourRequest.read(request)
+        except StunError:
+            return self._to_stranger(
+                request,
+                client,
+                ([(Attribute.ERROR_CODE, error_code(Code.BAD_REQUEST, words))] for words in _BOTH),
+            )
+        more, receiver = self._discovery.answer(asked, client)
+        most = AMPLIFICATION * len(request.raw)
+        for count in range(len(more), -1, -1):
+            message = respond(request, MessageClass.SUCCESS, mapped + more[:count])
+            data = message.encode()
+            if len(data) <= most:
+                break
+        if asked.has_padding:
+            attributes = (*message.attributes, *padding(most - len(data)))
+            data = replace(message, attributes=attributes).encode()
+        return [Reply(data, receiver)] if len(data) <= most else []
 
     def challenge(
         self, request: Message, client: Client, code: Code, now: Monotonic

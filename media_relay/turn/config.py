@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from media_relay.stun.attributes import Family
+from media_relay.turn.discovery import Discovery
 from media_relay.turn.quotas import QuotaLimits
 
 
@@ -14,6 +15,8 @@ class TurnConfig:
     "Address families that relays can have."
     external: dict[Family, str] = field(default_factory=dict)
     "The address that clients are told instead of a relay's own, behind a static NAT."
+    discovery: Discovery = field(default_factory=Discovery)
+    "Where RFC 5780 is served."
     limits: QuotaLimits = field(default_factory=QuotaLimits)
     software: str = ""
     "SOFTWARE attribute of responses; none if empty."

@@ -58,7 +58,7 @@ class TurnServer:
         self.config = config
         self.authenticator = authenticator
         self.quotas = Quotas(config.limits)
-        self._answers = Answers(authenticator, config.software)
+        self._answers = Answers(authenticator, config.software, config.discovery)
         self._permissions = Permissions(policy)
         self._allocations: dict[Client, Allocation] = {}
         self._relays: dict[int, Allocation] = {}
@@ -84,7 +84,7 @@ class TurnServer:
         """Take over another configuration; what exists stays."""
         self.config = config
         self.quotas.limits = config.limits
-        self._answers = Answers(self.authenticator, config.software)
+        self._answers = Answers(self.authenticator, config.software, config.discovery)
 
     # What arrives
 

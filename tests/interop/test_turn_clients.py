@@ -37,6 +37,7 @@ CASES = {
     "tcp, channels": ("tcp", False, ["-t", "-X"]),
     "tcp, indications": ("tcp", False, ["-t", "-s", "-X"]),
     "tcp over ipv6": ("tcp", True, ["-t", "-x", "-X"]),
+    "tls over ipv6": ("tls", True, ["-t", "-S", "-x", "-X"]),
     "tls, channels": ("tls", False, ["-t", "-S", "-X"]),
     "tls, indications": ("tls", False, ["-t", "-S", "-s", "-X"]),
 }
@@ -194,3 +195,22 @@ def _unchecked() -> object:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+@needs("turnutils_natdiscovery")
+async def test_a_client_finds_out_what_its_nat_does() -> None:
+    """RFC 5780 with coturn's client: there is none, and it sees so; also by RESPONSE-PORT."""
+    hosts, port, second_port = ("127.0.0.1", "127.0.0.2"), free_port(), free_port()
+    settings = {"hosts": hosts, "port": port, "second": hosts[1:], "second_port": second_port}
+    async with a_turn_pool(**settings, workers=2):
+        said = {}
+        for test in (["-m", "-f"], ["-m", "-f", "-P"], ["-t", "-T", "1"]):
+            command = ["turnutils_natdiscovery", *test, "-p", str(port), "-L", "127.0.0.3"]
+            async with running(*command, hosts[0]) as program:
+                await program.ends(within=20)
+                said[" ".join(test)] = program.output
+    for test in ("-m -f", "-m -f -P"):
+        assert "NAT with Endpoint Independent Mapping!" in said[test]
+        assert "NAT with Endpoint Independent Filtering!" in said[test]
+        assert f"Response origin: : {hosts[1]}:{second_port}" in said[test]
+    assert said["-t -T 1"].count("RFC 5780 response") == 2

@@ -15,6 +15,7 @@ PACKAGES = {
     "kamailio": "kamailio",
     "turnserver": "coturn",
     "turnutils_uclient": "coturn",
+    "turnutils_natdiscovery": "coturn",
     "turnutils_peer": "coturn",
 }
 "Debian's names of the packages that bring the programs."
