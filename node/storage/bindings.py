@@ -11,6 +11,7 @@ from federation.model.clocks import UnixTime
 from node.sip.binding import Binding, BindingChange, BindingRemoved
 from node.sip.errors import SipParseError
 from node.sip.flow import WEB_TRANSPORTS, Flow
+from node.storage.engines import NUL_STANDIN
 from node.storage.schema import bindings
 from node.storage.writer import Writer
 
@@ -108,4 +109,7 @@ def _stored(text: str) -> str:
 
 
 def _loaded(text: str) -> str:
-    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "surrogateescape")
+    if text.isascii():
+        return text
+    raw = text.replace(NUL_STANDIN, "\0").encode("latin-1")
+    return raw.decode("utf-8", "surrogateescape")

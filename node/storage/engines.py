@@ -18,6 +18,8 @@ UNHEARD_MS = 10_000
 "How long PostgreSQL may leave what was sent to it without an acknowledgement."
 NODE_LOCK = 0x72696E676D657368
 "PostgreSQL's advisory lock that the one node of a database holds."
+NUL_STANDIN = "\u2400"
+"What stands for NUL in PostgreSQL's texts."
 WRITES = "ringmesh_writes"
 DURABLE = "ringmesh_durable"
 "Options of a connection: whether its transaction writes, and has to outlive a power failure."
@@ -81,6 +83,7 @@ def _postgresql_engine(url: URL, *, exclusive: bool) -> Engine:
     engine = create_engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True, connect_args=given)
     if exclusive:
         _hold_lock(engine)
+    event.listen(engine, "before_cursor_execute", _without_nul, retval=True)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -91,6 +94,24 @@ def _postgresql_engine(url: URL, *, exclusive: bool) -> Engine:
             connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
     return engine
+
+
+def _without_nul(
+    _connection: Connection,
+    _cursor: object,
+    statement: str,
+    parameters: Any,
+    _context: object,
+    _many: bool,
+) -> tuple[str, Any]:
+    """PostgreSQL's texts hold every character but NUL, which SIP's may have."""
+    rows = parameters if isinstance(parameters, list) else [parameters]
+    for row in rows:
+        if isinstance(row, dict):
+            for name, value in row.items():
+                if isinstance(value, str) and "\0" in value:
+                    row[name] = value.replace("\0", NUL_STANDIN)
+    return statement, parameters
 
 
 def _hold_lock(engine: Engine) -> None:

@@ -32,7 +32,7 @@ async def a_storage(
 
 
 def kept(state: Path) -> dict[str, bytes]:
-    database = Database.open(state)
+    database = Database.look(state)
     with database.read() as connection:
         found = load_dialogs(connection)
     database.close()
@@ -95,7 +95,7 @@ async def test_what_is_awaited_comes_after_all_that_was_put_before(tmp_path: Pat
 async def test_what_is_awaited_was_committed(tmp_path: Path) -> None:
     async with a_storage(tmp_path) as storage:
         await storage.run(lambda connection: write_meta(connection, "colour", b"blue"))
-        other = Database.open(tmp_path)
+        other = Database.look(tmp_path)
         with other.read() as connection:
             assert read_meta(connection, "colour") == b"blue"
         other.close()
