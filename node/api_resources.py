@@ -17,6 +17,7 @@ GET    /v1/records?limit=&account=&since=
 GET    /v1/calls/{id}/trace?format=
 GET    /v1/bans                POST /v1/bans               DELETE /v1/bans/{address}
 The console's own: `node.web.api`; invitations and links for devices: `node.web.api_links`.
+GET    /v1/openapi.json
 """
 
 from typing import Protocol
@@ -30,6 +31,7 @@ from node.api_arrivals import ArrivalControl, arrival_routes
 from node.api_bans import ban_routes
 from node.api_features import feature_routes
 from node.api_messages import message_routes
+from node.api_openapi import openapi_routes
 from node.api_records import record_routes
 from node.api_traces import trace_routes
 from node.control import NodeControl, RefusedError
@@ -94,6 +96,7 @@ def api_routes(control: ApiControl) -> list[web.RouteDef]:
         *console_routes(control),
         *trace_routes(control),
         *link_routes(control),
+        *openapi_routes(),
         *TrunkApi(control, _answer).routes(),
         *RelayApi(control, _answer).routes(),
     ]
