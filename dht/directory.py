@@ -416,6 +416,7 @@ class Directory:
             reach=tuple(reach for reach in self._confirming.families() if reach.family in spoken),
             traffic=self._overlay.traffic,
             lookup_times=tuple(self._finder.times),
+            lookup_durations=self._finder.durations,
         )
 
     # Between the pieces

@@ -22,6 +22,7 @@ from dht.store import MAX_SLOTS, RecordStore, merge
 from dht.table import FIRST_PATIENCE_S, LEAST_PATIENCE_S, AsnOf, SecureTable
 from federation.model.address import Endpoint
 from federation.model.clocks import Clock, Entropy, Monotonic
+from federation.model.histogram import Histogram
 from federation.model.identity import AccountId
 from federation.model.number import Number
 
@@ -44,6 +45,8 @@ MAX_LOOKUPS = 256
 "Lookups at a time; beyond, the answer is inconclusive at once."
 MAX_TIMES = 1_000
 "Lookups of late whose duration is remembered."
+DURATION_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+"Seconds by which all lookups are counted."
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,7 @@ class Finder:
         "How many lookups ended in which way."
         self.times: deque[float] = deque(maxlen=MAX_TIMES)
         "Seconds that the latest lookups took, oldest first."
+        self.durations = Histogram(DURATION_BOUNDS)
         self._overlay, self._table, self._store = overlay, table, store
         self._validator, self._verifier = validator, verifier
         self._own_endpoints, self._clock, self._repair = own_endpoints, clock, repair
@@ -163,6 +167,7 @@ class Finder:
         self.results[type(result).__name__] += 1
         seconds = self._clock.monotonic() - started
         self.times.append(seconds)
+        self.durations.observe(seconds)
         return Search(result, tuple(outcomes), seconds, tuple(steps))
 
     async def _regions(self, key: bytes, deadline: Monotonic, steps: list[Step]) -> list[Outcome]:

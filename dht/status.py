@@ -1,11 +1,12 @@
 """What a directory tells of itself, for status pages and metrics."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dht.overlay_id import OverlayId
 from dht.reachability import FamilyReach
 from dht.serving import Traffic
 from federation.model.address import Endpoint
+from federation.model.histogram import Histogram
 from federation.model.identity import NodeId
 
 
@@ -49,3 +50,5 @@ class DhtStats:
     traffic: Traffic
     lookup_times: tuple[float, ...] = ()
     "Seconds that the latest lookups took, oldest first."
+    lookup_durations: Histogram = field(default_factory=lambda: Histogram(()))
+    "Of all lookups, in seconds."

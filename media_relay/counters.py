@@ -41,6 +41,10 @@ class Drop(enum.IntEnum):
     "Due to be sent here, but to nowhere: no peer yet, or a told address unproven."
 
 
+NO_DROPS = (0,) * len(Drop)
+"Of nothing, by `Drop`."
+
+
 class Tally:
     """The counters of one anchor or leg; both components count together, `meter` sees RTP only."""
 

@@ -25,6 +25,7 @@ from node.dht_figures import dht_figures
 from node.domain_desk import DomainDesk
 from node.edge.edge import Edge
 from node.message_desk import MessageDesk
+from node.metrics.monitor import Monitor
 from node.names import OwnNames
 from node.outside import Outside
 from node.phone_features import PhoneFeatures
@@ -98,6 +99,7 @@ class Answers(StatusAnswers, TrunkAnswers, RelayAnswers):
     trace_desk: TraceDesk
     invitation_desk: InvitationDesk
     provisioning_desk: ProvisioningDesk
+    monitor: Monitor
 
     # Looking
 

@@ -67,6 +67,8 @@ class ApiServer:
             middlewares=[errors_as_sentences], client_max_size=MAX_BODY_BYTES
         )
         application.add_routes(api_routes(self._control))
+        monitor = self._control.monitor
+        application.add_routes([*monitor.health_routes(), *monitor.metrics_routes()])
         return application
 
 

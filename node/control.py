@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from federation.model.clocks import Clock
     from node.ban_desk import BanDesk
     from node.message_desk import MessageDesk
+    from node.metrics.monitor import Monitor
     from node.phone_features import PhoneFeatures
     from node.storage.storage import Storage
     from node.trace_desk import TraceDesk
@@ -45,6 +46,7 @@ class NodeControl(Protocol):
     trace_desk: "TraceDesk"
     invitation_desk: "InvitationDesk"
     provisioning_desk: "ProvisioningDesk"
+    monitor: "Monitor"
     storage: "Storage"
     clock: "Clock"
 

@@ -33,6 +33,7 @@ from node.edge.outward import OutwardParts
 from node.edge.vouching import NumberChecks, Voucher
 from node.loaded import Loaded
 from node.media import open_relay
+from node.observing import Observing
 from node.opened_database import open_database
 from node.outer_watch import OuterWatch
 from node.outside_calls import open_outside
@@ -57,9 +58,7 @@ from node.storage.published import PublishedNames
 from node.storage.ring_groups import RingGroups
 from node.storage.storage import Storage
 from node.storage.verified_numbers import VerifiedNumbers
-from node.trace_desk import TraceDesk
 from node.tracing.tap import Tap
-from node.tracing.traces import CallTraces
 from node.trunk_room import TrunkRoom
 from node.turn import TurnService
 from node.turn_credentials import turn_secret
@@ -241,7 +240,8 @@ class Opening(Desks):
             proven=self.prover.cached,
         )
         small = PooledEntropy()
-        self._tap, self.counts = Tap(), self._trunks.counts
+        self._observing = Observing(Tap(), self._config, self._trunks)
+        self.counts = self._trunks.counts
         self.edge = Edge(
             EdgeParts(
                 node=self._key.id,
@@ -271,25 +271,17 @@ class Opening(Desks):
                 outward=outward,
                 messages=MessageStore(self._storage),
                 trunks=self._trunks.parts,
-                tap=self._tap,
+                tap=self._observing.tap,
                 counts=self.counts,
             )
         )
-        self._open_traces(self.edge)
+        self.trace_desk = self._observing.attach(self.edge, self.storage, self._clock)
         self._receiver.target = self.edge.inbound
         self._stack.push_async_callback(self.edge.close)
         self._stack.push_async_callback(self.links.drain)
         self.edge.start(loaded.dialogs, loaded.messages)
         self._trunks.start(self.edge)
         self._stack.push_async_callback(self._trunks.close)
-
-    def _open_traces(self, edge: Edge) -> None:
-        """What is remembered of the messages that pass the edge."""
-        traces = None
-        if self._config.trace.calls:
-            traces = CallTraces(lambda: {group.call_id for group in edge.dialogs})
-            self._tap.read_by(traces.take)
-        self.trace_desk = TraceDesk(edge, self._tap, traces, self.storage, self._clock)
 
     def _open_trunks(self, loaded: Loaded) -> None:
         self._trunks = TrunkRoom(
@@ -334,6 +326,13 @@ class Opening(Desks):
         self.keeper.start()
         self.relaying.join(self.links, self.directory)
         self._open_desks()
+        self._open_monitor()
+
+    def _open_monitor(self) -> None:
+        assert self.edge is not None
+        self.monitor = self._observing.monitor(self, self.edge, self.bans)
+        self._web.public += self.monitor.health_routes()
+        self._web.authorised += self.monitor.metrics_routes()
 
     def _open_web(self, loaded: Loaded) -> None:
         """Made early, so that other parts can add routes; served last, when all can answer."""

@@ -45,7 +45,7 @@ def calls_of(dialogs: Iterable[DialogSet], *, now: UnixTime) -> list[CallInfo]:
         state = "up" if dialog is not None else "ringing"
         who, target = name_of(group), plain(group.to_value)
         media = group.media
-        caller, callee = (None, None) if media is None else map(quality_of, media.quality())
+        caller, callee = (None, None) if media is None else map(quality_of, media.quality()[:2])
         found.append(
             CallInfo(
                 id=str(group.id),

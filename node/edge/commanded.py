@@ -76,6 +76,12 @@ class Mail:
             text.encode(),
         )
 
+    @property
+    def count(self) -> int:
+        """How many wait, for all accounts together."""
+        room = self.calls.mailroom
+        return 0 if room is None else len(room.boxes)
+
     def waiting(self, login: str) -> tuple[KeptMessage, ...]:
         """What waits for an account, the oldest first."""
         room = self.calls.mailroom

@@ -58,7 +58,7 @@ from node.sip.flow import Flow
 from node.sip.gruu import Gruus
 from node.sip.matching import client_key
 from node.sip.message import Request
-from node.sip.transaction import TransactionLayer
+from node.sip.transaction import TransactionLayer, TransactionUsage
 from node.storage.messages import KeptMessage
 from node.tracing.tap import RECEIVED, SENT, Noted, no_answer_text
 
@@ -276,6 +276,11 @@ class Edge:
             for group in self._hub.dialogs
             for side in (group.caller, *(d.callee for d in group.dialogs.values()))
         )
+
+    @property
+    def transactions(self) -> TransactionUsage:
+        """How full the tables of transactions are."""
+        return self._hub.layer.usage
 
     @property
     def leftovers(self) -> dict[str, int]:

@@ -4,9 +4,11 @@ A relay worker tells its last counters a moment after the call's endpoints were 
 is written that much later; when the edge closes, at once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from federation.model.clocks import UnixTime
+from media_relay.counters import NO_DROPS
 from media_relay.reports import EndpointReport
 from node.edge.dialog import DialogSet, PhoneSide, ServiceSide, Side
 from node.edge.hub import Hub
@@ -82,11 +84,14 @@ class Journal:
     def _write(self, record_id: str) -> None:
         waiting = self._unwritten.pop(record_id)
         record, media = waiting.record, waiting.media
+        drops: Sequence[int] = NO_DROPS
         if media is not None:
-            caller, callee = map(quality_of, media.quality())
+            found = media.quality()
+            drops = found.drops
+            caller, callee = quality_of(found.caller), quality_of(found.callee)
             record = replace(record, from_caller=caller, from_callee=callee)
         self.records.add(record)
-        self.counts.call_ended(record, *waiting.ends)
+        self.counts.call_ended(record, *waiting.ends, drops)
         self.hub.log.info(
             "call_ended",
             call_id=_readable(record.call_id),

@@ -9,10 +9,12 @@ every m= line. One relay session holds everything, so closing it frees all.
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from federation.messages import LegAnswer, LegOffer
 from federation.model.clocks import Entropy, Monotonic
 from federation.model.errors import PeerError
+from media_relay.counters import NO_DROPS
 from media_relay.reports import EndpointReport
 from media_relay.session import Anchor, RelaySession
 from node.edge.codec import codec_of
@@ -100,6 +102,14 @@ class Offered:
             end.take_back(mark)  # type: ignore[arg-type]  # each end has a mark of its own kind
         if self._sent is not None:
             self._media.sends[self._sender] = self._sent
+
+
+class Quality(NamedTuple):
+    """How the main stream of a call arrived, and what went nowhere of all its media."""
+
+    caller: EndpointReport | None
+    callee: EndpointReport | None
+    drops: tuple[int, ...] = NO_DROPS
 
 
 class CallMedia:
@@ -302,7 +312,7 @@ class CallMedia:
             self.session.echo(handle)
             self._main.setdefault(tag, (handle, None))
 
-    def quality(self) -> tuple[EndpointReport | None, EndpointReport | None]:
+    def quality(self) -> Quality:
         """How the main stream of the confirmed dialog arrived: the caller's, the callee's.
 
         That is its first audio line, or its first line. The last counters come a moment after
@@ -310,12 +320,13 @@ class CallMedia:
         """
         ends = self._main.get(self._settled[1]) if self._settled else None
         if ends is None:
-            return None, None
+            return Quality(None, None)
         report = self.session.report()
         known = {(False, anchor.id): anchor for anchor in report.anchors}
         known |= {(True, leg.id): leg for leg in report.legs}
         caller, callee = (None if end is None else known.get(_key_of(end)) for end in ends)
-        return caller, callee
+        drops = zip(*(end.drops for end in (*report.anchors, *report.legs)), strict=True)
+        return Quality(caller, callee, tuple(map(sum, drops)) or NO_DROPS)
 
     def legs_of(self, branch: int | None) -> frozenset[int]:
         """The ids of the legs towards the caller's node (`branch` None) or that of a branch."""

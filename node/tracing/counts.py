@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from federation.model.histogram import Histogram
 from federation.model.identity import NodeId
+from media_relay.counters import NO_DROPS
 from node.control import JsonObject
 from node.sip.flow import Flow
 from node.storage.call_records import CallRecord, StreamQuality
@@ -41,6 +43,10 @@ class Peer(NamedTuple):
 
 
 OTHERS = Peer("sip", "")
+KINDS = ("sip", "trunk", "node")
+JITTER_BOUNDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
+"Seconds."
+LOSS_BOUNDS = (0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 @dataclass(slots=True)
@@ -87,6 +93,10 @@ class PeerCounts:
         }
 
 
+_Both = tuple[PeerCounts, PeerCounts]
+"A peer's own counts, and those of its kind."
+
+
 class Counts:
     """A reader of the tap. `trunk_at` names the trunk that a flow leads to, if it leads to one."""
 
@@ -99,6 +109,11 @@ class Counts:
         self.calls: Counter[tuple[str, str, str]] = Counter()
         "Ended ones by direction, path and class of the final answer."
         self.talk_seconds = 0.0
+        self.jitter = Histogram(JITTER_BOUNDS)
+        self.loss = Histogram(LOSS_BOUNDS)
+        self.drops = list(NO_DROPS)
+        "Media of calls that ended that went nowhere, by `Drop`."
+        self._totals = {kind: PeerCounts() for kind in KINDS}
         self._peers: OrderedDict[Peer, PeerCounts] = OrderedDict({OTHERS: PeerCounts()})
 
     # What happens
@@ -107,32 +122,41 @@ class Counts:
         """Count a batch."""
         places = {id(noted[3]): noted[3] for noted in batch}
         tally = Counter([(noted[1], id(noted[3]), noted[2][:_HEAD]) for noted in batch])
-        found = {key: self._counts(self._peer_at(place)) for key, place in places.items()}
+        found = {key: self._both(self._peer_at(place)) for key, place in places.items()}
         for (way, key, head), count in tally.items():
             side = "sip" if isinstance(places[key], Flow) else "node"
             if head.startswith(b"SIP/2.0 "):
                 self._response(way, side, head[8:9], count, found[key])
             elif not head.startswith(FRAME):
                 self.requests[DIRECTIONS[way], side, _method(head)] += count
-                found[key].requests[way] += count
+                for counts in found[key]:
+                    counts.requests[way] += count
             elif head.startswith(NO_ANSWER):
-                found[key].timeouts += count
+                for counts in found[key]:
+                    counts.timeouts += count
 
-    def _response(self, way: int, side: str, digit: bytes, count: int, counts: PeerCounts) -> None:
+    def _response(self, way: int, side: str, digit: bytes, count: int, both: _Both) -> None:
         index = digit[0] - 49 if digit else -1
         if 0 <= index < len(CLASSES):
             self.responses[DIRECTIONS[way], side, CLASSES[index]] += count
-            counts.responses[way][index] += count
+            for counts in both:
+                counts.responses[way][index] += count
 
     def repeated(self, repeats: Mapping[tuple[bool, Flow], int]) -> None:
         """Messages that passed before: whether they were ours, and over which flow."""
         for (is_own, flow), count in repeats.items():
-            self._counts(self._peer_at(flow)).repeats[is_own] += count
+            for counts in self._both(self._peer_at(flow)):
+                counts.repeats[is_own] += count
 
     def call_ended(
-        self, record: CallRecord, from_caller: Peer | None, from_callee: Peer | None
+        self,
+        record: CallRecord,
+        from_caller: Peer | None,
+        from_callee: Peer | None,
+        drops: Sequence[int] = NO_DROPS,
     ) -> None:
         """A call is over; whom its two streams came from, where they came from anybody."""
+        self.drops = [before + more for before, more in zip(self.drops, drops, strict=True)]
         status = f"{record.status // 100}xx"
         self.calls[record.direction or "", record.path or "", status] += 1
         self.talk_seconds += record.duration
@@ -141,16 +165,22 @@ class Counts:
             (from_callee, record.from_callee),
         ):
             if peer is not None and quality is not None:
-                self._stream(self._counts(peer), quality)
+                self._stream(peer, quality)
 
-    def _stream(self, counts: PeerCounts, quality: StreamQuality) -> None:
-        counts.streams += 1
-        counts.packets += quality.packets
-        counts.lost += quality.lost
-        counts.told_lost += quality.told_lost or 0
+    def _stream(self, peer: Peer, quality: StreamQuality) -> None:
+        whole = quality.packets + quality.lost
+        if whole:
+            self.loss.observe(quality.lost / whole)
         if quality.jitter is not None:
-            counts.jitter += quality.jitter
-            counts.jitters += 1
+            self.jitter.observe(quality.jitter)
+        for counts in self._both(peer):
+            counts.streams += 1
+            counts.packets += quality.packets
+            counts.lost += quality.lost
+            counts.told_lost += quality.told_lost or 0
+            if quality.jitter is not None:
+                counts.jitter += quality.jitter
+                counts.jitters += 1
 
     # What is asked
 
@@ -161,6 +191,14 @@ class Counts:
     def peers(self, kind: str) -> dict[str, PeerCounts]:
         """All peers of a kind, by name."""
         return {peer.name: counts for peer, counts in self._peers.items() if peer.kind == kind}
+
+    def totals(self) -> Mapping[str, PeerCounts]:
+        """All peers of each kind together, forgotten ones too, so that it never falls."""
+        return self._totals
+
+    def _both(self, peer: Peer) -> _Both:
+        """A peer's own counts, and those of its kind."""
+        return self._counts(peer), self._totals[peer.kind]
 
     def _counts(self, peer: Peer) -> PeerCounts:
         counts = self._peers.get(peer)

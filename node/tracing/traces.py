@@ -91,6 +91,7 @@ class CallTraces:
             "recent_messages": self._recent_messages,
             "recent_bytes": self._recent_bytes,
             "calls": len(self._calls),
+            "call_messages": sum(len(call.head) + len(call.tail) for call in self._calls.values()),
             "call_bytes": self._kept_bytes,
             "dropped": self.dropped,
         }

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from federation.domain_proof import ResolveError, Service
 from federation.model.clocks import SystemClock, UnixTime
@@ -13,6 +13,7 @@ from node.accounts.moved import Arrival, MovedAccount
 from node.control import JsonObject, RefusedError
 from node.dns_lines import Whereabouts
 from node.domain_desk import DomainDesk, DomainNames
+from node.metrics.monitor import Monitor
 from node.pin_desk import PinDesk
 from node.relaying.consent import Consent, ConsentChange
 from node.sheet import AccountSheet, ServedAt
@@ -130,6 +131,7 @@ class MemoryNode:
             clock=SystemClock(),
         )
         self.trace_desk = MemoryTraces()
+        self.monitor = Monitor(cast(Any, None), (), lambda: None)
         self.trouble: asyncio.Future[str] | None = None
         self.events: list[str] = []
         self.consent = Consent()
