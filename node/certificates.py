@@ -80,6 +80,17 @@ class Certificates:
         if self._config.authorities is not None:
             self._client = self._client_context()
 
+    def check(self) -> None:
+        """Make sure that the operator's files will do, without a change to the node's own.
+
+        Raises:
+            ConfigError: one will not.
+        """
+        if self._config.certificate is not None:
+            self._load()
+        if self._config.authorities is not None:
+            self._client_context()
+
     def look(self, *, again: bool = False) -> None:
         """See whether anything changed; with `again`, load the files even if they did not.
 

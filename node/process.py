@@ -20,6 +20,7 @@ from node.api_resources import ApiControl
 from node.banner import Voice
 from node.config import Config
 from node.control import JsonObject
+from node.service_manager import READY, STOPPING, ServiceManager
 from node.state import StateFolder
 
 DRAIN_SECONDS = 4.0
@@ -73,16 +74,24 @@ async def run(
     voice: Voice,
     on_stopping: Callable[[], None],
     at_once: Callable[[], None],
+    manager: ServiceManager | None = None,
 ) -> int:
     """Run a node until SIGINT or SIGTERM; returns the process's exit code.
 
     The caller holds the state folder's lock. `voice` speaks to the person; `on_stopping` is called
-    when the stop begins, so that a watchdog can bound it; `at_once` at a second signal.
+    when the stop begins, so that a watchdog can bound it; `at_once` at a second signal. `manager`
+    is who started the process, and is told of readiness and stop.
 
     Raises:
         RingmeshError: it could not be started.
     """
-    stopping = _Stop(on_stopping, at_once)
+    manager = manager or ServiceManager({})
+
+    def begin_stop() -> None:
+        manager.tell(STOPPING)
+        on_stopping()
+
+    stopping = _Stop(begin_stop, at_once)
     node = make_node(config, state, identity)
     api = ApiServer(node, state.socket)
     with stopping:
@@ -93,6 +102,7 @@ async def run(
         try:
             stopping.on_reload = node.reload
             await _greet(node, config, state, voice)
+            manager.tell(READY, f"STATUS=ready on network {config.network}")
             trouble = asyncio.ensure_future(node.failed())
             failed = await _unless(trouble, stopping.asked)
         finally:

@@ -104,6 +104,30 @@ class StateFolder:
             )
         return cls(path)
 
+    @classmethod
+    def check(cls, path: Path) -> Self | None:
+        """The folder as it is, without a change to it; `None` where `open` would make it.
+
+        Raises:
+            StateError: `open` would not do.
+        """
+        if not path.exists():
+            return None
+        if not path.is_dir():
+            raise StateError(f"{path} is a file: give a folder with --state")
+        if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            raise StateError(
+                f"the state folder {path} is not writable for you: "
+                "change its owner or give another one with --state"
+            )
+        names = os.listdir(path)
+        if path.stat().st_mode & 0o077 and names and not any(name in _OURS for name in names):
+            raise StateError(
+                f"{path} holds other files and is open to others: give an empty or new "
+                "folder with --state"
+            )
+        return cls(path)
+
     @property
     def database(self) -> Path:
         """Where accounts and registrations are stored."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from node.cli.options import AsJson, ConfigFile, State
+from node.cli.options import AsJson, ConfigFile, State, state_path_of
 from node.cli.output import print_fields, print_json
 
 app = typer.Typer(help="Check and show the configuration.", no_args_is_help=True)
@@ -13,12 +13,17 @@ app = typer.Typer(help="Check and show the configuration.", no_args_is_help=True
 
 @app.command()
 def check(config: ConfigFile = None, as_json: AsJson = False, state: State = None) -> None:
-    """Read the file and the environment as `ringmesh up` would, and complain or say `fine`."""
+    """Look at what `ringmesh up` would use, and complain or say `fine`. Nothing is changed.
+
+    The file and the environment, the state folder, the files that settings name, and the database,
+    also while the node runs.
+    """
+    from node.cli.checking import check_node
     from node.settings import load
 
-    load(config, os.environ)
+    facts = check_node(load(config, os.environ), state_path_of(state))
     if as_json:
-        print_json({"valid": True})
+        print_json({"valid": True, **facts})
     else:
         typer.echo("fine")
 

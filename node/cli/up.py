@@ -129,6 +129,7 @@ def _run(config: "Config", folder: "StateFolder", identity: "Identity", *, as_js
     from node.app import Node
     from node.banner import JsonVoice, TextVoice
     from node.process import run
+    from node.service_manager import ServiceManager
 
     _raise_file_limit()
     _calm_collector()
@@ -143,6 +144,7 @@ def _run(config: "Config", folder: "StateFolder", identity: "Identity", *, as_js
                 voice=voice,
                 on_stopping=_watch,
                 at_once=lambda: os._exit(INTERRUPTED),
+                manager=ServiceManager(os.environ),
             )
         )
 

@@ -67,6 +67,34 @@ class Database:
             ConfigError: the URL cannot be used, or the database has another schema.
             StorageError: it cannot be read.
         """
+        database, version = cls._beside(state, url)
+        if version != SCHEMA_VERSION:
+            database.close()
+            raise ConfigError(
+                f"database: {database.name} has schema {version or 'none'}, this program knows "
+                f"{SCHEMA_VERSION}; start the node once, which brings it up to date"
+            )
+        return database
+
+    @classmethod
+    def check(cls, state: Path, url: str | None = None) -> str | None:
+        """The schema of a node's database, which is not changed; `None` where there is none yet.
+
+        Raises:
+            ConfigError: the URL cannot be used, or a newer version wrote the database.
+            StorageError: it cannot be read.
+        """
+        if url is None and not (state / DATABASE_FILE).exists():
+            return None
+        database, version = cls._beside(state, url)
+        database.close()
+        if version is not None and version > SCHEMA_VERSION:
+            raise _too_new(database.name, version)
+        return version
+
+    @classmethod
+    def _beside(cls, state: Path, url: str | None) -> tuple[Self, str | None]:
+        """A database and its schema, opened beside the node that may be using it."""
         if url is None:
             path = state / DATABASE_FILE
             if not path.exists():
@@ -77,16 +105,10 @@ class Database:
         database = cls(engine, name)
         try:
             with database.read() as connection:
-                version = _version_of(connection)
-            if version != SCHEMA_VERSION:
-                raise ConfigError(
-                    f"database: {name} has schema {version or 'none'}, this program knows "
-                    f"{SCHEMA_VERSION}; start the node once, which brings it up to date"
-                )
+                return database, _version_of(connection)
         except (ConfigError, StorageError):
             database.close()
             raise
-        return database
 
     @property
     def dialect(self) -> str:
@@ -149,10 +171,7 @@ class Database:
                 )
                 return
             if version > SCHEMA_VERSION:
-                raise ConfigError(
-                    f"database: {self.name} was written by a newer version (schema {version}, this "
-                    f"program knows {SCHEMA_VERSION}); install that version or restore a backup"
-                )
+                raise _too_new(self.name, version)
             migrate(connection, SCHEMA_VERSION)
             reached = _version_of(connection)
             if reached != SCHEMA_VERSION:
@@ -174,6 +193,13 @@ def _prepare_file(state: Path) -> Path:
             "with --state or change its owner and mode"
         ) from error
     return path
+
+
+def _too_new(name: str, version: str) -> ConfigError:
+    return ConfigError(
+        f"database: {name} was written by a newer version (schema {version}, this program knows "
+        f"{SCHEMA_VERSION}); install that version or restore a backup"
+    )
 
 
 def _version_of(connection: Connection) -> str | None:
