@@ -16,6 +16,7 @@ from federation.model.identity import KEY_NAME_SUFFIX
 from federation.model.network import MAIN, Network
 from node.accounts.login import EMERGENCY_NUMBERS
 from node.limits_config import LimitsConfig
+from node.offerer import MAX_OFFERERS, Offerer
 from node.relay_config import RelayConfig
 from node.setting import PORT as _PORT
 from node.setting import Section as _Section
@@ -124,6 +125,8 @@ class DiallingConfig(_Section, frozen=True, kw_only=True):
 
     emergency_numbers: tuple[str, ...] = tuple(sorted(EMERGENCY_NUMBERS))
     "Refused with a text that says so, never looked up in the mesh; no login may be one of them."
+    offers_from: tuple[str, ...] = ()
+    "`TRUNK@KEYNAME` of other nodes' trunks whose offers count: numbers that no trunk here takes."
 
     def __post_init__(self) -> None:
         for number in self.emergency_numbers:
@@ -133,6 +136,26 @@ class DiallingConfig(_Section, frozen=True, kw_only=True):
                 number,
                 "up to six digits each",
             )
+        count = len(self.offers_from)
+        _require(
+            count <= MAX_OFFERERS, "dialling.offers_from", count, f"at most {MAX_OFFERERS} trunks"
+        )
+        for text in self.offers_from:
+            wanted = "TRUNK@KEYNAME, such as telco@<key>.ringmesh.alt"
+            _require(_is_offerer(text), "dialling.offers_from", text, wanted)
+
+    @property
+    def offerers(self) -> tuple[Offerer, ...]:
+        """`offers_from` as values."""
+        return tuple(Offerer.parse(text) for text in self.offers_from)
+
+
+def _is_offerer(text: str) -> bool:
+    try:
+        Offerer.parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 class DnsConfig(_Section, frozen=True, kw_only=True):

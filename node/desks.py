@@ -110,6 +110,7 @@ class Desks(Answers):
             clock=self.clock,
             servers=self.servers,
             outer=self.outer_watch.told,
+            offerers=self.config.dialling.offerers,
         )
 
     def _forgive(self, source: str) -> None:

@@ -216,21 +216,7 @@ class Opening(Desks):
         self._stack.callback(checks.close)
         outward = self._open_outside()
         self._open_trunks(loaded)
-        self.locator = Locator(
-            self._key.id,
-            self.directory,
-            self.pin_book,
-            self.prover.prove,
-            self._clock,
-            servers=self.servers,
-        )
-        self.reader = TargetReader(
-            self.names,
-            self.accounts,
-            emergency=frozenset(self._config.dialling.emergency_numbers),
-            calls_outside=self._config.sip.outbound,
-            trunks=self._trunks.book,
-        )
+        self._open_routing()
         voucher = Voucher(
             self._key,
             self._config.net,
@@ -282,6 +268,26 @@ class Opening(Desks):
         self.edge.start(loaded.dialogs, loaded.messages)
         self._trunks.start(self.edge)
         self._stack.push_async_callback(self._trunks.close)
+
+    def _open_routing(self) -> None:
+        """What reads a dialled target, and finds it."""
+        self.locator = Locator(
+            self._key.id,
+            self.directory,
+            self.pin_book,
+            self.prover.prove,
+            self._clock,
+            servers=self.servers,
+            offerers=self._config.dialling.offerers,
+        )
+        self.reader = TargetReader(
+            self.names,
+            self.accounts,
+            emergency=frozenset(self._config.dialling.emergency_numbers),
+            calls_outside=self._config.sip.outbound,
+            trunks=self._trunks.book,
+            has_offers=bool(self._config.dialling.offers_from),
+        )
 
     def _open_trunks(self, loaded: Loaded) -> None:
         self._trunks = TrunkRoom(

@@ -44,8 +44,12 @@ class Publication:
             self._publish(account)
         for domain in domains:
             self.publish_domain(domain, node)
+        offering = [trunk.name for trunk in self.trunks if self.trunks.offers_of(trunk.name)]
+        for trunk in offering:
+            self._offer(trunk)
         current = {name.row_name for account in self.book for name in _names_of(account)}
         current |= {Published(Kind.DOMAIN, domain).row_name for domain in domains}
+        current |= {Published(Kind.PREFIXES, trunk).row_name for trunk in offering}
         for name in self.names:
             if name.row_name not in current:
                 self._bury(name)
@@ -57,6 +61,18 @@ class Publication:
         account = self.book.by_login(name)
         if account is not None:
             self._publish(account)
+        self._offer(name)
+
+    def _offer(self, name: str) -> None:
+        """Say which numbers a trunk offers to other nodes, or that it does so no more."""
+        offers, published = self.trunks.offers_of(name), Published(Kind.PREFIXES, name)
+        if offers:
+            self.directory.publish_prefixes(name, offers)
+            self.names.add(published)
+        elif self.names.has(published):
+            self.directory.withdraw(Kind.PREFIXES, name)
+            self.names.withdraw(published, now=self.clock.unix())
+            log.info("offers_withdrawn", trunk=name)
 
     def publish_domain(self, domain: str, node: NodeId) -> None:
         """Say that this node answers for a domain."""

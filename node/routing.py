@@ -6,15 +6,14 @@ the network, key names, domains, other digits.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import structlog
 
-from dht.finder import Found, Inconclusive, LookupResult
+from dht.finder import Found, Inconclusive
 from federation.model.address import AddressError, parse_ip
-from federation.model.clocks import Clock, Monotonic, UnixTime
+from federation.model.clocks import Clock, Monotonic
 from federation.model.identity import KeyFormatError, NodeId, PublicKey
 from federation.model.number import Number
 from node.accounts.account import Account, AccountKind
@@ -22,12 +21,15 @@ from node.accounts.book import AccountBook
 from node.attempts import attempts_of, endpoints_in
 from node.edge.branches import NodeAttempt
 from node.emergency import is_emergency_service, sos_number
+from node.lookups import Lookups, Pins
 from node.names import OwnNames
+from node.offerer import Offerer, OfferTarget
+from node.offers import Offers
 from node.outside import Outside, SipServers
 from node.sip.locate import LocateError
 from node.sip.locate import Target as SipTarget
 from node.sip.uri import Uri
-from node.storage.pins import Pin, PinKind
+from node.storage.pins import PinKind
 from node.trunks.book import TrunkBook, Way
 from node.trunks.rules import read_dialled
 
@@ -103,7 +105,14 @@ class Refusal:
 
 
 Target = (
-    LocalTarget | ServiceTarget | NumberTarget | KeyTarget | DomainTarget | TrunkTarget | Refusal
+    LocalTarget
+    | ServiceTarget
+    | NumberTarget
+    | KeyTarget
+    | DomainTarget
+    | TrunkTarget
+    | OfferTarget
+    | Refusal
 )
 
 
@@ -114,40 +123,11 @@ class Located:
     attempts: tuple[NodeAttempt, ...]
     user: str
     kind: str
-    "number, key or domain: for people."
+    "number, key, domain or offer: for people."
 
     def uri_at(self, node: NodeId) -> Uri:
         """The Request-URI for one of the nodes."""
         return Uri.parse(f"sip:{self.user}@{node.key_name}")
-
-
-class Lookups(Protocol):
-    """What is asked of the DHT."""
-
-    async def find_number(self, number: Number, *, budget: float = ...) -> LookupResult:
-        """The claims to a number."""
-
-    async def find_user(self, node: NodeId, login: str, *, budget: float = ...) -> LookupResult:
-        """The route of an account."""
-
-    async def find_domain(self, node: NodeId, domain: str, *, budget: float = ...) -> LookupResult:
-        """The nodes that answer for a domain."""
-
-    async def find_address(self, node: NodeId, *, budget: float = ...) -> LookupResult:
-        """Where a node is reached."""
-
-
-class Pins(Protocol):
-    """The keys that names had at first use (`node.storage.pins.PinBook`)."""
-
-    def get(self, kind: PinKind, name: str) -> Pin | None:
-        """The pin of a name, or a conflict about it."""
-
-    def check(self, kind: PinKind, name: str, key: PublicKey, *, now: UnixTime) -> bool:
-        """Whether `key` may be used for `name`."""
-
-    def offer(self, kind: PinKind, name: str, key: PublicKey, *, now: UnixTime) -> bool:
-        """Remember a key that is not believed; True if it was not remembered yet."""
 
 
 class TargetReader:
@@ -161,8 +141,13 @@ class TargetReader:
         emergency: frozenset[str],
         calls_outside: bool = False,
         trunks: TrunkBook | None = None,
+        has_offers: bool = False,
     ) -> None:
-        """`calls_outside`: other SIP networks are called too, so an IP address may be one."""
+        """`calls_outside`: other SIP networks are called too, so an IP address may be one.
+
+        `has_offers`: numbers that no trunk here takes may go out over those of other nodes.
+        """
+        self._has_offers = has_offers
         self._calls_outside = calls_outside
         self._names = names
         self._accounts = accounts
@@ -228,7 +213,15 @@ class TargetReader:
         return self._trunks.ways(target.dialled)
 
     def _outside(self, user: str) -> Target | None:
-        """By the dial plan of the trunks; 484 where a longer number could go out."""
+        """By the dial plan of the trunks, else by what trunks of other nodes offer."""
+        target = self._by_dial_plan(user)
+        if target is not None or not self._has_offers:
+            return target
+        number = self._trunks.dids.international(user)
+        return None if number is None else OfferTarget(number)
+
+    def _by_dial_plan(self, user: str) -> Target | None:
+        """484 where a longer number could go out."""
         if not self._trunks.has_providers:
             return None
         dialled = read_dialled(user)
@@ -271,8 +264,13 @@ class Locator:
         prove: Callable[[str], Awaitable[NodeId | None]],
         clock: Clock,
         servers: SipServers | None = None,
+        offerers: Sequence[Offerer] = (),
     ) -> None:
-        """`servers` finds other SIP networks, where those may be called."""
+        """`servers` finds other SIP networks, where those may be called.
+
+        `offerers` are the trunks of other nodes whose offers count.
+        """
+        self._offers = Offers(offerers, lookups, clock)
         self._servers = servers
         self._node = node
         self._lookups = lookups
@@ -308,6 +306,8 @@ class Locator:
     def forget(self, target: Target) -> None:
         """A node that was found did not answer: look again next time."""
         self._cache.pop(target, None)
+        if isinstance(target, OfferTarget):
+            self._offers.forget()
 
     def forget_all(self) -> None:
         """A pin was changed: look everything up again."""
@@ -321,10 +321,30 @@ class Locator:
                 return await self._user(node, user, "key")
             case DomainTarget():
                 return await self._domain_or_outside(target)
+            case OfferTarget(number):
+                return await self._offered(number)
             case Refusal():
                 return target
             case _:
                 return Refusal(404, "that is on this node")
+
+    async def _offered(self, number: str) -> Located | Refusal:
+        found = await self._offers.find(number, budget=LOOKUP_BUDGET / 2)
+        if isinstance(found, str):
+            return Refusal(480, f"the network gave no sure answer about offers: {found}")
+        nodes = list(dict.fromkeys(offerer.node for offerer in found))
+        if not nodes:
+            return Refusal(
+                404, "no trunk here takes this number, and none that is allowed offers it"
+            )
+        addresses = await asyncio.gather(
+            *(self._lookups.find_address(node, budget=LOOKUP_BUDGET / 2) for node in nodes)
+        )
+        attempts = [
+            NodeAttempt(node, endpoints_in(address) if isinstance(address, Found) else ())
+            for node, address in zip(nodes, addresses, strict=True)
+        ]
+        return Located(tuple(attempts), f"+{number}", "offer")
 
     async def _number(self, number: Number, extension: str | None) -> Located | Refusal:
         result = await self._lookups.find_number(number, budget=LOOKUP_BUDGET)

@@ -7,6 +7,7 @@ from dht.record import Kind, Record
 from federation.domain_proof import keys_in_texts
 from federation.model.identity import NodeId, PublicKey
 from node.accounts.account import AccountKind
+from node.offerer import OfferTarget
 from node.outside import Outside
 from node.routing import (
     ECHO_NAMES,
@@ -40,6 +41,8 @@ def kind_of(target: Target) -> str:
             return "domain"
         case TrunkTarget():
             return "trunk"
+        case OfferTarget():
+            return "offer"
         case Refusal():
             return "none"
 
@@ -57,6 +60,10 @@ def reading_of(target: Target) -> str:
         case TrunkTarget(dialled, emergency):
             kind = "an emergency number" if emergency else "a telephone number"
             return f"{kind} that goes out over a trunk: {dialled}"
+        case OfferTarget(number):
+            return (
+                f"a telephone number that no trunk here takes; other nodes' may offer it: +{number}"
+            )
         case NumberTarget(number, extension):
             behind = f", extension {extension} behind it" if extension else ""
             return f"a number of the network: {number.spoken}{behind}"
@@ -129,6 +136,8 @@ def way_to(located: Located, linked: bool, lookups: list[LookupNote]) -> str:
     first, more = located.attempts[0], len(located.attempts) - 1
     then = f", then {more} more" if more else ""
     how = "over the link that is up" if linked else "after a link to it is made"
+    if located.kind == "offer":
+        how += ", which has it go out over its trunk if it allows this node"
     way = f"the call goes to node {first.node.text[:16]}…{then}, {how}"
     user = next((note for note in lookups if note.kind is Kind.USER), None)
     if user is not None and isinstance(user.result, NotFound) and user.label not in ECHO_NAMES:

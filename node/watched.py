@@ -17,7 +17,8 @@ from federation.model.address import Endpoint
 from federation.model.clocks import Clock, Monotonic, UnixTime
 from federation.model.identity import NodeId, PublicKey
 from federation.model.number import Number
-from node.routing import LOOKUP_BUDGET, Pins
+from node.lookups import Pins
+from node.routing import LOOKUP_BUDGET
 from node.storage.pins import Pin, PinKind
 
 T = TypeVar("T")
@@ -64,6 +65,12 @@ class WatchedLookups:
     async def find_address(self, node: NodeId, *, budget: float = LOOKUP_BUDGET) -> LookupResult:
         """Where a node is reached."""
         return await self._find(Kind.ADDRESS, node, "", budget)
+
+    async def find_prefixes(
+        self, node: NodeId, trunk: str, *, budget: float = LOOKUP_BUDGET
+    ) -> LookupResult:
+        """What a trunk offers."""
+        return await self._find(Kind.PREFIXES, node, trunk, budget)
 
     async def _find(
         self, kind: Kind, owner: NodeId | None, label: str, budget: float

@@ -18,6 +18,7 @@ from federation.model.network import Network
 from federation.peers import LinkInfo, Links
 from node.accounts.account import Account
 from node.control import JsonObject
+from node.offerer import Offerer
 from node.outside import Outside, SipServers
 from node.pin_desk import moment, pin_as_json
 from node.routing import (
@@ -75,6 +76,8 @@ class Explainer:
     "Where others reach this node from outside a NAT (`OuterWatch.told`)."
     servers: SipServers | None = None
     "Finds other SIP networks, where those may be called."
+    offerers: Sequence[Offerer] = ()
+    "The trunks of other nodes whose offers count."
 
     async def explain(self, target: str, uri: Uri) -> JsonObject:
         """What a call of an own account to `uri` would meet; `target` is what the person typed."""
@@ -132,7 +135,13 @@ class Explainer:
         )
         try:
             locator = Locator(
-                self.node, lookups, pins, proof.prove, self.clock, servers=self.servers
+                self.node,
+                lookups,
+                pins,
+                proof.prove,
+                self.clock,
+                servers=self.servers,
+                offerers=self.offerers,
             )
             located = await locator.locate(meant)
             if isinstance(meant, DomainTarget):
@@ -270,6 +279,7 @@ class Explainer:
 def _record(record: Record, note: LookupNote) -> JsonObject:
     routes = record.route.routes if record.route is not None else ()
     endpoints = record.address.endpoints if record.address is not None else ()
+    offers = record.prefixes.offers if record.prefixes is not None else ()
     return {
         "owner": record.owner.text,
         "publisher": record.publisher.text,
@@ -287,6 +297,7 @@ def _record(record: Record, note: LookupNote) -> JsonObject:
             for route in routes
         ],
         "addresses": [str(endpoint) for endpoint in endpoints],
+        "prefixes": [f"+{offer.prefix}" for offer in offers],
     }
 
 

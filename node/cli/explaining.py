@@ -171,6 +171,8 @@ def _record(record: dict[str, Any]) -> Iterator[_Line]:
     for node in record["nodes"]:
         at = f" at {node['hint']}" if node["hint"] else ""
         yield "", cell(f"    leads to node {short(node['node_id'])}{at}")
+    if record["prefixes"]:
+        yield "", cell(f"    offers {', '.join(record['prefixes'])}")
     if record["addresses"]:
         yield "", cell(f"    reached at {', '.join(record['addresses'])}")
 

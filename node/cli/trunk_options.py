@@ -76,3 +76,20 @@ Source = Annotated[
     list[str] | None,
     typer.Option(metavar="IP[/BITS]", help="Provider: further addresses that it calls from."),
 ]
+Offer = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="+DIGITS[,…]",
+        help="Provider: numbers that begin so are offered to the nodes of --offer-to; + is all.",
+    ),
+]
+OfferTo = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NODE[,…]", help="Provider: ids of nodes that may call what is offered."),
+]
+OfferCalls = Annotated[
+    int | None, typer.Option(metavar="N", help="Provider: their calls at a time, together (4).")
+]
+OfferDaily = Annotated[
+    int | None, typer.Option(metavar="N", help="Provider: their calls in a day (UTC; 100).")
+]

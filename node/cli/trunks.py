@@ -14,7 +14,7 @@ app = typer.Typer(
     help="Trunks: PBXs of yours, and providers you have an account at.", no_args_is_help=True
 )
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The trunk; for a PBX also its login.")]
-_RENAMED = {"server": "servers", "prefix": "rules", "source": "sources"}
+_RENAMED = {"server": "servers", "prefix": "rules", "source": "sources", "offer": "offers"}
 
 
 @app.command()
@@ -44,6 +44,10 @@ def add(
     max_daily: given.MaxDaily = None,
     emergency: given.Emergency = None,
     source: given.Source = None,
+    offer: given.Offer = None,
+    offer_to: given.OfferTo = None,
+    offer_calls: given.OfferCalls = None,
+    offer_daily: given.OfferDaily = None,
     did: Annotated[
         list[str] | None,
         typer.Option(metavar="NUMBER[=LOGIN]", help="Map a number as well, as did map does."),
@@ -83,6 +87,10 @@ def change(
     max_daily: given.MaxDaily = None,
     emergency: given.Emergency = None,
     source: given.Source = None,
+    offer: given.Offer = None,
+    offer_to: given.OfferTo = None,
+    offer_calls: given.OfferCalls = None,
+    offer_daily: given.OfferDaily = None,
     as_json: AsJson = False,
     state: State = None,
 ) -> None:

@@ -15,6 +15,7 @@ from node.edge.hub import Hub, Upstream
 from node.edge.identity import Caller
 from node.edge.indialog import note_subscription
 from node.edge.mailroom import Mailroom
+from node.edge.offered import OfferedCalls
 from node.edge.outward import Outward
 from node.edge.redirect import Place, Redirects, over_limit, status_of
 from node.edge.ringing import Ringing
@@ -56,6 +57,8 @@ class Calls:
     "Takes calls to other SIP networks; `None`: nobody does."
     mailroom: Mailroom | None = None
     "Keeps messages for those who are not there."
+    offered: OfferedCalls | None = None
+    "Has other nodes' calls go out by what trunks here offer them."
     contexts: dict[int, RequestContext] = field(default_factory=dict)
     "Unanswered dialog-forming requests by the id of their set."
 
@@ -103,9 +106,20 @@ class Calls:
         target: Target = Refusal(404, "this node does not answer for that domain")
         if self.hub.names.is_own(uri.host or "", uri.port):
             target = self._classify(context, may_leave=False)
+            if isinstance(target, Refusal) and self._goes_out(context, caller):
+                return
         if not isinstance(target, LocalTarget | ServiceTarget | Refusal):
             target = Refusal(404, "nobody has this name here")
         self._here(context, target, caller)
+
+    def _goes_out(self, context: RequestContext, caller: Caller) -> bool:
+        """Whether a call of another node, for nobody here, goes out by what a trunk offers it."""
+        peer = None if context.group is None else context.group.peer
+        return (
+            self.offered is not None
+            and peer is not None
+            and self.offered.takes(context, peer, caller)
+        )
 
     # From other SIP networks
 

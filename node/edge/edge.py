@@ -26,6 +26,7 @@ from node.edge.ingress import Ingress
 from node.edge.journal import Journal
 from node.edge.mailroom import Mailroom
 from node.edge.memory import StoredDialogError, pack_dialog, unpack_dialog
+from node.edge.offered import OfferedCalls
 from node.edge.outbound_limits import OutboundLimits
 from node.edge.outward import Outward
 from node.edge.peer_names import PeerNames
@@ -158,6 +159,7 @@ class Edge:
             hub=hub,
             branches=maker,
             trunks=trunks,
+            offered=OfferedCalls(trunks),
             redirects=redirects,
             ringing=Ringing(
                 hub,

@@ -44,14 +44,14 @@ def wants_privacy(request: Request) -> bool:
 
 
 def number_for(
-    settings: ProviderSettings, dids: DidBook, account: Account, request: Request | None
+    settings: ProviderSettings, dids: DidBook, account: Account | None, request: Request | None
 ) -> str | None:
-    """The number that a provider shows for an account; digits of E.164.
+    """The number that a provider shows for an account; digits of E.164. `None`: another node's.
 
     `request` is the account's own one, in whose From it may name a DID of its own; `None` where it
     sends on the call of somebody else.
     """
-    if settings.caller_id is CallerId.FIXED:
+    if account is None or settings.caller_id is CallerId.FIXED:
         return settings.caller
     user = "" if request is None else request.from_.uri.user or ""
     named = dids.find(user)
@@ -67,7 +67,7 @@ def told_caller(
     name: str,
     settings: ProviderSettings,
     number: str | None,
-    account: Account,
+    account: Account | None,
     request: Request,
     *,
     is_own: bool,
@@ -79,7 +79,9 @@ def told_caller(
     is_private = wants_privacy(request) and not always_shown
     if is_private:
         return ToldCaller(f'"Anonymous" <sip:anonymous@{ANONYMOUS_HOST}>', uri, True)
-    display = (display_of(request.from_) if is_own else "") or account.name
+    display = display_of(request.from_) if is_own else ""
+    if not display and account is not None:
+        display = account.name
     shown = f"{quote(display)} {uri}" if display else uri
     return ToldCaller(shown, uri, False)
 

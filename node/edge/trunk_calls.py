@@ -4,7 +4,7 @@ Calls out go to the providers that the dial plan names, each within its limits; 
 numbers that are mapped to accounts here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -150,15 +150,29 @@ class TrunkCalls:
         if context.request.method not in OUT_METHODS:
             raise Unreachable(405, "telephone numbers take calls and messages only")
         ways = self.reader.ways_out(target)
-        open_ways = [w for w in ways if not self.is_full(w.trunk, emergency=target.emergency)]
+        return self.out_by(context, account, ways, caller, diversion, emergency=target.emergency)
+
+    def out_by(
+        self,
+        context: RequestContext,
+        account: Account | None,
+        ways: Sequence[Way],
+        caller: Caller,
+        diversion: str | None = None,
+        *,
+        emergency: bool = False,
+    ) -> PhoneBranch:
+        """A branch to the first provider of these; as `out`, and raises the same.
+
+        `account` is `None` for a call of another node.
+        """
+        open_ways = [way for way in ways if not self.is_full(way.trunk, emergency=emergency)]
         if ways and not open_ways:
             names = ", ".join(way.trunk.name for way in ways)
             raise Unreachable(480, f"trunk {names} carries as many calls as it may")
         steps = [step for way in open_ways for step in self._steps(way)][:MAX_STEPS]
         last = open_ways[-1].trunk if open_ways else None
-        return self._begin(
-            context, account, caller, diversion, steps, last, emergency=target.emergency
-        )
+        return self._begin(context, account, caller, diversion, steps, last, emergency=emergency)
 
     def _steps(self, way: Way) -> Iterable[Step]:
         settings = way.trunk.settings
@@ -170,7 +184,7 @@ class TrunkCalls:
     def _begin(
         self,
         context: RequestContext,
-        account: Account,
+        account: Account | None,
         caller: Caller,
         diversion: str | None,
         steps: list[Step],

@@ -60,7 +60,8 @@ class Trial:
 
     calls: TrialHost
     context: RequestContext
-    account: Account
+    account: Account | None
+    "Whose call it is; `None`: another node's, by what this one offers."
     caller: Caller
     diversion: str | None
     emergency: bool

@@ -79,6 +79,11 @@ class PublishedNames:
     def __iter__(self) -> Iterator[Published]:
         return iter(tuple(self._known.values()))
 
+    def has(self, name: Published) -> bool:
+        """Whether it is published now."""
+        known = self._known.get(name.row_name)
+        return known is not None and known.withdrawn_at is None
+
     def add(self, name: Published) -> None:
         """It is published now."""
         self._put(replace(name, withdrawn_at=None))

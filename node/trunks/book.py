@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from dht.prefixes import PrefixOffer
 from federation.model.clocks import UnixTime
 from node.trunks.e164 import e164
 from node.trunks.rules import best_rule, is_beginning
@@ -60,6 +61,11 @@ class DidBook:
             for country in self.countries:
                 found = found or self._by_number.get(e164(user, country) or "")
         return found
+
+    def international(self, user: str) -> str | None:
+        """The number that was dialled, digits of E.164; national where one country is known."""
+        country = next(iter(self.countries)) if len(self.countries) == 1 else None
+        return e164(user, country)
 
     def of(self, login: str, extension: str | None = None) -> list[Did]:
         """The DIDs of an account, or of one extension behind it; the one mapped first leads."""
@@ -159,9 +165,29 @@ class TrunkBook:
         found.sort(key=lambda entry: entry[:3])
         return [entry[3] for entry in found]
 
+    def offered_ways(self, number: str, node: str) -> list[Way]:
+        """The trunks that offer a number (digits of E.164) to a node: as `ways`."""
+        dialled, found = f"+{number}", []
+        for trunk, settings in self._providers:
+            prefixes = [prefix for prefix in settings.offers if number.startswith(prefix)]
+            best = best_rule(settings.rules, dialled)
+            if prefixes and best is not None and node in settings.offer_to:
+                longest = max(map(len, prefixes))
+                found.append((-longest, settings.priority, trunk.name, Way(trunk, best[1])))
+        found.sort(key=lambda entry: entry[:3])
+        return [entry[3] for entry in found]
+
     def could_grow(self, dialled: str) -> bool:
         """Whether a number of which this is the beginning could go out."""
         return any(is_beginning(settings.rules, dialled) for _, settings in self._providers)
+
+    def offers_of(self, name: str) -> tuple[PrefixOffer, ...]:
+        """What a trunk offers to other nodes."""
+        trunk = self._by_name.get(name)
+        if trunk is None or not isinstance(trunk.settings, ProviderSettings):
+            return ()
+        settings = trunk.settings
+        return tuple(PrefixOffer(prefix, settings.priority) for prefix in settings.offers)
 
     def emergency_ways(self, dialled: str) -> list[Way]:
         """The trunks that take emergency numbers, which go out as they were dialled."""

@@ -104,6 +104,7 @@ class TrunkDesk:
         settings = settings_as_json(trunk.settings)
         if isinstance(trunk.settings, ProviderSettings):
             settings["rules"] = [str(rule) for rule in trunk.settings.rules]
+            settings["offers"] = [f"+{prefix}" for prefix in trunk.settings.offers]
         answer |= settings | {"state": None, "reason": None, "calls": None, "calls_today": None}
         answer["traffic"] = None
         if self.states is not None:

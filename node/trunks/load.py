@@ -8,6 +8,11 @@ from federation.model.clocks import UnixTime
 DAY = 86_400
 
 
+def offered(name: str) -> str:
+    """The name by which calls of other nodes over a trunk are counted, besides its own."""
+    return f"{name[:63]}+"  # no trunk's name has a `+`
+
+
 class TrunkLoad:
     """Counts calls by trunk; `on_day` hears of each day's count, to be stored behind."""
 

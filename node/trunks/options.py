@@ -6,6 +6,7 @@ import msgspec
 
 from node.accounts.login import AccountError
 from node.trunks.e164 import read_number
+from node.trunks.offer import read_node, read_offer
 from node.trunks.rules import Rule
 from node.trunks.trunk import CallerId, Mode, PbxSettings, ProviderSettings, Settings, TrunkKind
 
@@ -34,6 +35,10 @@ class TrunkOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     max_daily: int | None = None
     emergency: bool | None = None
     sources: list[str] | None = None
+    offers: list[str] | None = None
+    offer_to: list[str] | None = None
+    offer_calls: int | None = None
+    offer_daily: int | None = None
 
 
 class NewTrunk(TrunkOptions, kw_only=True):
@@ -51,9 +56,13 @@ FLAGS = {
     "expires": "--expires", "rules": "--prefix", "priority": "--priority", "country": "--country",
     "caller": "--caller", "caller_id": "--caller-id", "max_daily": "--max-daily",
     "emergency": "--emergency", "sources": "--source", "password": "--password",
+    "offers": "--offer", "offer_to": "--offer-to", "offer_calls": "--offer-calls",
+    "offer_daily": "--offer-daily",
 }  # fmt: skip
 "How the command line calls each option."
-_NEVER_EMPTY = frozenset({"mode", "servers", "expires", "caller_id", "priority"})
+_NEVER_EMPTY = frozenset(
+    {"mode", "servers", "expires", "caller_id", "priority", "offer_calls", "offer_daily"}
+)
 
 
 def settings_with(name: str, before: Settings, options: TrunkOptions) -> Settings:
@@ -104,10 +113,12 @@ def _read(name: str, option: str, value: Any, country: str | None) -> Any:
             return _word(name, option, value, Mode)
         case "caller_id":
             return _word(name, option, value, CallerId)
-        case "servers":
-            return tuple(part.strip() for text in value for part in text.split(",") if part.strip())
-        case "sources":
-            return tuple(part.strip() for text in value for part in text.split(",") if part.strip())
+        case "servers" | "sources":
+            return _parts(value)
+        case "offers":
+            return tuple(sorted({read_offer(name, part) for part in _parts(value)}))
+        case "offer_to":
+            return tuple(dict.fromkeys(read_node(name, part) for part in _parts(value)))
         case "rules":
             return tuple(Rule.parse(text) for text in value)
         case "caller":
@@ -115,6 +126,10 @@ def _read(name: str, option: str, value: Any, country: str | None) -> Any:
         case "country":
             return value.removeprefix("+")
     return value
+
+
+def _parts(texts: list[str]) -> tuple[str, ...]:
+    return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
 
 
 def _word(name: str, option: str, value: str, words: type[Mode] | type[CallerId]) -> Any:

@@ -9,6 +9,7 @@ from federation.model.clocks import UnixTime
 from node.storage.errors import StorageError
 from node.storage.schema import dids, trunk_days, trunks
 from node.trunks.book import Did, TrunkBook
+from node.trunks.load import offered
 from node.trunks.trunk import Trunk, decode_settings, encode_settings
 
 
@@ -39,7 +40,7 @@ def update_trunk(connection: Connection, trunk: Trunk) -> None:
 def delete_trunk(connection: Connection, name: str) -> None:
     """Delete a trunk; the account of a PBX is not touched."""
     connection.execute(delete(trunks).where(trunks.c.name == name))
-    connection.execute(delete(trunk_days).where(trunk_days.c.name == name))
+    connection.execute(delete(trunk_days).where(trunk_days.c.name.in_((name, offered(name)))))
 
 
 def insert_did(connection: Connection, did: Did) -> None:

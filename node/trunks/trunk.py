@@ -13,6 +13,7 @@ from node.sip.errors import SipParseError
 from node.sip.locate import LocateError, Target
 from node.sip.uri import Uri
 from node.trunks.e164 import check_country
+from node.trunks.offer import check_offers
 from node.trunks.rules import Rule, check_rules
 
 MAX_SERVERS = 8
@@ -107,6 +108,14 @@ class ProviderSettings(
     "Whether emergency numbers go out here."
     sources: tuple[str, ...] = ()
     "Addresses and networks that its calls come from, besides those of its servers."
+    offers: tuple[str, ...] = ()
+    "Numbers that begin so are offered to other nodes; digits of E.164 without `+`, ascending."
+    offer_to: tuple[str, ...] = ()
+    "Ids of the nodes that may call them; their calls are this node's to pay."
+    offer_calls: int = 4
+    "Calls at a time of all those nodes together."
+    offer_daily: int = 100
+    "Their calls in a day (UTC)."
 
     @property
     def home(self) -> str:
@@ -205,6 +214,9 @@ def _check_provider(name: str, settings: ProviderSettings) -> None:
         )
     check_rules(name, settings.rules)
     _check_sources(name, settings.sources)
+    check_offers(name, settings.offers, settings.offer_to, settings.rules)
+    _check_number(name, "--offer-calls", settings.offer_calls, MAX_CALLS_LIMIT)
+    _check_number(name, "--offer-daily", settings.offer_daily, MAX_DAILY_LIMIT)
 
 
 def _check_login(name: str, login: str) -> None:

@@ -31,6 +31,7 @@ from node.edge.edge import Edge
 from node.edge.edge_parts import EdgeParts
 from node.edge.vouching import NumberChecks, Voucher
 from node.names import OwnNames
+from node.offerer import OfferTarget
 from node.routing import (
     DomainTarget,
     KeyTarget,
@@ -98,6 +99,9 @@ class MemoryLocator:
                 nodes = [n for n in self._world.nodes.values() if n.accounts.by_number(number)]
             case KeyTarget(node, user):
                 nodes = [n for n in self._world.nodes.values() if n.id == node]
+            case OfferTarget(number):
+                user = f"+{number}"
+                nodes = [n for n in self._world.nodes.values() if n.offers]
             case DomainTarget(domain, user):
                 nodes = [n for n in self._world.nodes.values() if domain in n.names.domains]
             case _:
@@ -132,6 +136,8 @@ class EdgeNode:
         self.ring_groups = RingGroups((), cast(Any, self.rows))
         self.bans = BanBook((), cast(Any, self.rows), now=world.clock.unix())
         self.phones: dict[Endpoint, Phone] = {}
+        self.offers = False
+        "Whether it is a node whose offers count for others."
         self._dialling: dict[Flow, asyncio.TimerHandle] = {}
         self._world = world
         checks = NumberChecks(world.clock, VerifiedNumbers(world.verified, cast(Any, self.rows)))
@@ -163,6 +169,7 @@ class EdgeNode:
                     self.accounts,
                     emergency=frozenset({"112"}),
                     trunks=self.trunks.book,
+                    has_offers=True,
                 ),
                 trunks=self.trunks.parts,
                 locator=cast(Locator, world.locator),

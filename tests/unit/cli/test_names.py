@@ -278,6 +278,7 @@ def a_lookup(steps: int, records: int) -> dict[str, Any]:
         "verdict": "signed by its owner",
         "nodes": [],
         "addresses": ["192.0.2.1:7060"],
+        "prefixes": [],
     }
     return {
         "record": "address",

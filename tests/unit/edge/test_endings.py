@@ -2,6 +2,7 @@
 
 import pytest
 
+from federation.ports import Failure
 from node.edge.memory import unpack_dialog
 from tests.support.edges import World, sdp
 from tests.support.virtual_time import in_virtual_time
@@ -94,7 +95,7 @@ async def test_a_node_that_goes_down_while_it_rings_gives_480() -> None:
     branch = next(iter(world["A"].edge.inbound.pending.values()))
     world.links.cut.add(world["B"].id)
     await world.settle(20)
-    branch.client.end("lost")  # type: ignore[union-attr]
+    branch.client.end(Failure.LOST)  # type: ignore[union-attr]
     await world.settle()
     assert sent.status == 480
     server = bob.calls()[0]

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from dht.directory import Directory
+from dht.prefixes import PrefixOffer
 from dht.publisher import Publication as DirectoryEntry
 from dht.record import ROUTE_TTL, Accepts, Kind
 from federation.model.clocks import Monotonic, UnixTime
@@ -21,6 +22,8 @@ from node.storage.database import Database
 from node.storage.meta import write_meta
 from node.storage.published import PREFIX, PublishedNames, load_published
 from node.storage.writer import WriteThrough
+from node.trunks.book import TrunkBook
+from node.trunks.trunk import ProviderSettings, Trunk
 
 NODE = NodeKey(bytes(32)).id
 
@@ -39,6 +42,9 @@ class HeardDirectory:
 
     def publish_domain(self, domain: str, nodes: tuple[Any, ...]) -> None:
         self.heard.append(("domain", domain, nodes))
+
+    def publish_prefixes(self, trunk: str, offers: tuple[Any, ...]) -> None:
+        self.heard.append(("prefixes", trunk, offers))
 
     def withdraw(self, kind: Kind, label: str, account: AccountId | None = None) -> None:
         self.heard.append(("withdraw", kind, label, account))
@@ -93,6 +99,7 @@ def a_run(
     *accounts: Account,
     clock: SetClock | None = None,
     domains: tuple[str, ...] = (),
+    trunks: TrunkBook | None = None,
 ) -> tuple[AccountBook, list[tuple[Any, ...]]]:
     """Start a node's publication on what earlier runs left."""
     with database.write() as connection:
@@ -103,6 +110,7 @@ def a_run(
         cast(Directory, directory),
         PublishedNames(known, WriteThrough(database)),
         clock or SetClock(),
+        trunks or TrunkBook(),
     ).start(NODE, domains)
     return book, directory.heard
 
@@ -169,3 +177,28 @@ def test_an_unreadable_row_harms_nothing(database: Database) -> None:
         assert len(load_published(connection)) == 2
     _, heard = a_run(database, BOB)
     assert heard == [("user", "bob"), ("number", BOB.number, BOB.id)]
+
+
+def a_trunk(*offers: str) -> Trunk:
+    settings = ProviderSettings(servers=("a.example",), offers=offers, priority=7)
+    return Trunk(name="telco", settings=settings, created_at=UnixTime(0.0))
+
+
+def test_what_a_trunk_offers_is_published_changed_and_withdrawn(database: Database) -> None:
+    trunks = TrunkBook([a_trunk("49")])
+    _, heard = a_run(database, trunks=trunks)
+    trunks.put(a_trunk("43", "49"))
+    trunks.put(a_trunk())
+    trunks.put(a_trunk("49"))
+    trunks.remove("telco")
+    trunks.put(a_trunk())
+    withdrawn = ("withdraw", Kind.PREFIXES, "telco", None)
+    one = ("prefixes", "telco", (PrefixOffer("49", 7),))
+    both = ("prefixes", "telco", (PrefixOffer("43", 7), PrefixOffer("49", 7)))
+    assert heard == [one, both, withdrawn, one, withdrawn]
+
+
+def test_an_offer_that_went_while_the_node_was_stopped_is_buried(database: Database) -> None:
+    a_run(database, trunks=TrunkBook([a_trunk("49")]))
+    _, heard = a_run(database, trunks=TrunkBook([a_trunk()]))
+    assert heard == [("bury", Kind.PREFIXES, "telco", None)]

@@ -4,11 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dht.prefixes import PrefixOffer
 from federation.model.clocks import UnixTime
+from federation.model.identity import NodeId, NodeKey
 from node.accounts.login import AccountError
 from node.trunks.book import Did, DidBook, TrunkBook
 from node.trunks.e164 import MAX_DIGITS, MAX_TYPED, MIN_DIGITS, e164, read_number
 from node.trunks.load import DAY, TrunkLoad
+from node.trunks.offer import MAX_OFFERED_NODES
 from node.trunks.options import NewTrunk, TrunkOptions, fresh_settings, settings_with
 from node.trunks.rules import MAX_RULES, Rule, best_rule, is_beginning
 from node.trunks.trunk import (
@@ -25,6 +28,7 @@ from node.trunks.trunk import (
 )
 
 PROVIDER = ProviderSettings(servers=("sip.example.org",))
+NODE = NodeKey(bytes(32)).id.text
 
 
 @pytest.mark.parametrize(
@@ -103,6 +107,14 @@ def test_a_rule_that_cannot_be(text: str) -> None:
         Rule.parse(text)
 
 
+def _offering(**changes: object) -> ProviderSettings:
+    """A trunk that offers +49 to a node."""
+    usual: dict[str, object] = {
+        "servers": ("a.example",), "rules": (Rule("+49"),), "offers": ("49",), "offer_to": (NODE,),
+    }  # fmt: skip
+    return ProviderSettings(**(usual | changes))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -139,6 +151,13 @@ def test_a_rule_that_cannot_be(text: str) -> None:
             ProviderSettings(servers=("a.example",), sources=("10.0.0.1",) * (MAX_SOURCES + 1)),
             "at most 32 addresses",
         ),
+        (_offering(offer_to=()), "--offer needs --offer-to NODE"),
+        (_offering(offers=("44",)), "--offer +44: the trunk itself takes no such numbers"),
+        (_offering(offers=("",)), "add --prefix +"),
+        (_offering(offers=tuple(f"49{n}" for n in range(10, 40))), "at most 28 prefixes"),
+        (_offering(offer_to=(NODE,) * (MAX_OFFERED_NODES + 1)), "64 nodes"),
+        (_offering(offer_calls=0), "--offer-calls 0: use 1 to 100000"),
+        (_offering(offer_daily=0), "--offer-daily 0"),
     ],
 )
 def test_settings_that_cannot_work(settings: PbxSettings | ProviderSettings, said: str) -> None:
@@ -174,9 +193,40 @@ def test_options_change_what_is_given_and_take_away_what_is_empty() -> None:
     assert after.servers == before.servers  # type: ignore[union-attr]
 
 
+def test_offers_are_read_in_international_form_and_nodes_by_id_or_key_name() -> None:
+    fresh = fresh_settings("t", "provider")
+    key_name = NodeId.from_text(NODE).key_name
+    options = TrunkOptions(offers=["+49, +43", "+49 30"], offer_to=[NODE, key_name.upper()])
+    found = settings_with("t", fresh, options)
+    assert isinstance(found, ProviderSettings)
+    assert (found.offers, found.offer_to) == (("43", "49", "4930"), (NODE,))
+    assert settings_with("t", found, TrunkOptions(offers=[""])).offers == ()  # type: ignore[union-attr]
+    check_settings("t", _offering(offers=("49", "4930")))
+    assert decode_settings(encode_settings(_offering())) == _offering()
+
+
+def test_offered_numbers_go_out_by_the_trunks_own_dial_plan_and_to_named_nodes_only() -> None:
+    wide = _offering(rules=(Rule("+", "00"),), offers=("",), priority=1)
+    exact = _offering(rules=(Rule("+49", "0"),), priority=20)
+    book = TrunkBook(
+        Trunk(name=name, settings=settings, created_at=UnixTime(0.0))
+        for name, settings in (("wide", wide), ("exact", exact), ("none", _offering(offers=())))
+    )
+    ways = [(way.trunk.name, way.number) for way in book.offered_ways("49301234567", NODE)]
+    assert ways == [("exact", "0301234567"), ("wide", "0049301234567")]
+    assert [way.trunk.name for way in book.offered_ways("442079460000", NODE)] == ["wide"]
+    assert book.offered_ways("49301234567", "b" * 52) == []
+    assert book.offers_of("exact") == (PrefixOffer("49", 20),)
+    assert book.offers_of("none") == book.offers_of("nobody") == ()
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "said"),
     [
+        ("provider", TrunkOptions(offers=["49"]), "--offer '49': give the beginning of numbers"),
+        ("provider", TrunkOptions(offers=["+x"]), "--offer '+x'"),
+        ("provider", TrunkOptions(offer_to=["example.org"]), "--offer-to 'example.org': give the"),
+        ("pbx", TrunkOptions(offers=["+49"]), "trunk t: --offer is for a trunk with --provider"),
         ("pbx", TrunkOptions(servers=["x"]), "trunk t: --server is for a trunk with --provider"),
         ("provider", TrunkOptions(mode="single"), "trunk t: --mode is for a trunk with --pbx"),
         ("pbx", TrunkOptions(mode="double"), "trunk t: --mode 'double': use single or per-user"),

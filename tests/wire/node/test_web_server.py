@@ -71,9 +71,7 @@ async def test_a_port_in_use_is_told_with_what_to_do(tmp_path: Path) -> None:
     first, second = (WebServer(config, [], Contexts(tmp_path)) for _ in range(2))
     await first.start()
     try:
-        with pytest.raises(
-            ConfigError, match=r"web port: 127\.0\.0\.1 \d+ is in use.*enabled"
-        ):
+        with pytest.raises(ConfigError, match=r"web port: 127\.0\.0\.1 \d+ is in use.*enabled"):
             await second.start()
     finally:
         await first.close()
