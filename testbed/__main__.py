@@ -127,14 +127,14 @@ def _start(
     ringmesh = ("python", "-m", "node.cli.main")
     for name in topology.nodes:
         command = node_command(topology, name, folder, network=f"testbed-{run}", ringmesh=ringmesh)
-        programs.start(name, command, node_settings(topology, name))
+        programs.start(name, command, node_settings(topology, name, folder))
     phones = list(topology.phones)
     servers = [*(topology.pbxs.values() if given.pbx else ())]
     phones += [server.phone.name for server in servers]
     phones += [one.phone.name for one in topology.providers.values()] if given.provider else []
     for name in phones:
         programs.start(name, handset_command(name, folder))
-    for name, command in server_commands(topology, pbx=given.pbx, provider=given.provider):
+    for name, command in server_commands(topology, folder, pbx=given.pbx, provider=given.provider):
         programs.start(name, command)
 
 

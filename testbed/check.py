@@ -7,6 +7,7 @@ share. The exit code is 0 if every call was heard, 1 if not.
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -58,6 +59,8 @@ class Check:
             try:
                 await self._meet()
                 names = dict.fromkeys(name for pair in pairs for name in (pair.caller, pair.callee))
+                if parts.pbx or parts.provider or parts.chaos:
+                    names |= dict.fromkeys(self._topology.phones)
                 await self._bring(list(names), stack)
                 await self._call_all(pairs)
                 for wanted, place in ((parts.pbx, pbx_calls), (parts.provider, provider_calls)):
@@ -220,6 +223,8 @@ def main() -> None:
     given = options.parse_args()
     folder = Folder(given.folder)
     folder.make()
+    turn = folder.turn.open("w")
+    fcntl.flock(turn, fcntl.LOCK_EX)  # another check may be at it: a phone serves one at a time
     tempfile.tempdir = os.fspath(folder.sounds)  # where phones, too, can write
     try:
         outcome = asyncio.run(check(folder, given))

@@ -39,6 +39,11 @@ class Folder:
         """What phones record while it is judged."""
         return self.root / "sounds"
 
+    @property
+    def turn(self) -> Path:
+        """The file that a check locks."""
+        return self.root / "check.lock"
+
     def state(self, node: str) -> Path:
         """The state folder of a node."""
         return self.states / node

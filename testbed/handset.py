@@ -69,6 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="testbed.handset", description="A phone at a socket.")
     parser.add_argument("--socket", type=Path, required=True, help="where to listen")
     socket: Path = parser.parse_args().socket
+    socket.parent.mkdir(parents=True, exist_ok=True)
     socket.unlink(missing_ok=True)  # of one that was killed
     try:
         asyncio.run(run(socket))

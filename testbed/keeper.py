@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument("--socket", type=Path, required=True, help="where to listen for orders")
     parser.add_argument("command", nargs="+", help="what starts the node, behind --")
     given = parser.parse_args()
+    given.socket.parent.mkdir(parents=True, exist_ok=True)
     given.socket.unlink(missing_ok=True)  # of one that was killed
     try:
         sys.exit(asyncio.run(run(given.socket, given.command)))

@@ -77,7 +77,6 @@ def steps(topology: Topology, hosts: Sequence[Host], run: str, *, loss: float = 
     for name in topology.gateways:
         here = namespace(run, name)
         settings = [f"{key}={value}" for key, value in SYSCTLS.items()]
-        # Rules first: the connection table, whose settings follow, comes with them.
         done += [Step(_inside(here, "nft", "-f", "-"), ruleset(topology, name, loss=loss))]
         done += [_on(here, "sysctl", "-qw", *settings)]
     return done

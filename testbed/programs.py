@@ -18,7 +18,7 @@ def node_command(
 ) -> tuple[str, ...]:
     """How a node is started under its keeper; `ringmesh` is how the program is called."""
     node, joined = topology.nodes[name], topology.supernode
-    options = ["--state", str(folder.state(name)), "--network", network]
+    options = ["--network", network]
     options += ["--port-offset", str(node.port_offset)] if node.port_offset else []
     options += ["--join", topology.mesh_target(joined)] if name != joined else []
     return (
@@ -27,10 +27,11 @@ def node_command(
     )
 
 
-def node_settings(topology: Topology, name: str) -> Mapping[str, str]:
-    """What a node is told by its environment: its ports for media, and its address outside."""
+def node_settings(topology: Topology, name: str, folder: Folder) -> Mapping[str, str]:
+    """What a node is told by its environment: where its state is, its ports, its outer address."""
     node, external = topology.nodes[name], topology.external_address(name)
     settings = {
+        "RINGMESH_STATE": str(folder.state(name)),
         "RINGMESH_MEDIA_FIRST_PORT": str(node.media[0]),
         "RINGMESH_MEDIA_LAST_PORT": str(node.media[1]),
     }
@@ -45,16 +46,17 @@ def handset_command(name: str, folder: Folder) -> tuple[str, ...]:
 
 
 def server_commands(
-    topology: Topology, *, pbx: bool, provider: bool
+    topology: Topology, folder: Folder, *, pbx: bool, provider: bool
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """How the PBXs and providers are started, by name."""
     for name, server in topology.pbxs.items() if pbx else ():
-        yield name, _kamailio(str(server.address), topology.sip_server(server.node), "PBX=1")
+        node = topology.sip_server(server.node)
+        yield name, _kamailio(folder, name, str(server.address), node, "PBX=1")
     for name, one in topology.providers.items() if provider else ():
-        yield name, _kamailio(str(one.address), topology.sip_server(one.node))
+        yield name, _kamailio(folder, name, str(one.address), topology.sip_server(one.node))
 
 
-def _kamailio(address: str, node: str, *more: str) -> tuple[str, ...]:
+def _kamailio(folder: Folder, name: str, address: str, node: str, *more: str) -> tuple[str, ...]:
     given = {
         "REALM": REALM,
         "PASSWORD": PASSWORD,
@@ -65,4 +67,6 @@ def _kamailio(address: str, node: str, *more: str) -> tuple[str, ...]:
     defines = [*(f'{key}="{value}"' for key, value in given.items()), *more]
     options = [part for define in defines for part in ("-A", define)]
     listen = ("-l", f"udp:{address}:{SIP_PORT}")
-    return ("kamailio", "-DD", "-E", "-f", KAMAILIO, *listen, "-m", "32", "-M", "4", *options)
+    files = ("-Y", str(folder.sockets), "-P", str(folder.sockets / f"{name}.pid"))
+    memory = ("-m", "32", "-M", "4")
+    return ("kamailio", "-DD", "-E", "-f", KAMAILIO, *listen, *files, *memory, *options)

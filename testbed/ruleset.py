@@ -9,12 +9,18 @@ MOST_LOSS = 50
 "Per cent; beyond that no call can be expected."
 UDP_TIMEOUT = 20
 "Seconds a gateway remembers a UDP flow; cheap routers have 30. What is quiet for longer is lost."
-SYSCTLS = {
-    "net.ipv4.ip_forward": "1",
-    "net.netfilter.nf_conntrack_udp_timeout": str(UDP_TIMEOUT),
-    "net.netfilter.nf_conntrack_udp_timeout_stream": str(UDP_TIMEOUT),
-}
+SYSCTLS = {"net.ipv4.ip_forward": "1"}
 "What a gateway's kernel is told."
+_MEMORY = f"""
+    ct timeout cheap {{
+        protocol udp
+        l3proto ip
+        policy = {{ unreplied : {UDP_TIMEOUT}, replied : {UDP_TIMEOUT} }}
+    }}
+    chain memory {{
+        type filter hook prerouting priority filter; policy accept;
+        meta l4proto udp ct timeout set "cheap"
+    }}"""
 
 
 def ruleset(topology: Topology, name: str, *, loss: float = 0) -> str:
@@ -60,7 +66,7 @@ def ruleset(topology: Topology, name: str, *, loss: float = 0) -> str:
         ),
     )
     return "table ip testbed\ndelete table ip testbed\n" + "\n".join(
-        ["table ip testbed {", *chains, "}", ""]
+        ["table ip testbed {" + _MEMORY, *chains, "}", ""]
     )
 
 
