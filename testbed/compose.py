@@ -52,7 +52,7 @@ def _services(topology: Topology) -> dict[str, Service]:
         made[name]["environment"] = dict(node_settings(topology, name, SHARED))
         made[name]["stop_grace_period"] = "15s"
     for name in topology.phones:
-        made[name] = _host(topology, hosts[name], handset_command(name, SHARED))
+        made[name] = _host(topology, hosts[name], handset_command(name, SHARED)) | _NO_NODE
     usual = list(made)
     made["check"] = _check_service([], usual)
     for profile, extra in (("pbx", topology.pbxs), ("provider", topology.providers)):
@@ -60,11 +60,11 @@ def _services(topology: Topology) -> dict[str, Service]:
         for name, command in server_commands(
             topology, SHARED, pbx=profile == "pbx", provider=profile == "provider"
         ):
-            made[name] = _host(topology, hosts[name], command)
+            made[name] = _host(topology, hosts[name], command) | _NO_NODE
             added.append(name)
         for server in extra.values():
             phone = server.phone.name
-            made[phone] = _host(topology, hosts[phone], handset_command(phone, SHARED))
+            made[phone] = _host(topology, hosts[phone], handset_command(phone, SHARED)) | _NO_NODE
             added.append(phone)
         made[f"{profile}-check"] = _check_service([f"--{profile}"], [*usual, *added])
         for name in (*added, f"{profile}-check"):
@@ -84,6 +84,10 @@ def _image() -> Service:
         "build": {"context": ".", "target": "testbed", "args": arguments},
         "init": True,
     }
+
+
+_NO_NODE: Service = {"healthcheck": {"disable": True}}
+"The image's own check asks a node."
 
 
 def _host(topology: Topology, host: Host, command: Sequence[str]) -> Service:
@@ -128,7 +132,7 @@ def _check_service(options: Sequence[str], needed: Sequence[str]) -> Service:
     return _image() | {
         "network_mode": "none",
         "entrypoint": [*_CHECK, *loss, *options],
-        "healthcheck": {"disable": True},
+        **_NO_NODE,
         "volumes": [f"shared:{SHARED.root}"],
         "depends_on": list(needed),
     }

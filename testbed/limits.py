@@ -10,8 +10,8 @@ SECONDS = 2.0
 "Of sound that are judged in each call."
 ANSWER_WITHIN = 15.0
 "Seconds until a call is answered; lost requests are repeated after 0.5, 1, 2 … s."
-USUAL_LOSS = 0.03
-"Part that may be missing without loss: machines are busy now and then."
+USUAL_LOSS = 0.1
+"Part that may be missing without loss: fifteen programs share a machine that may be busy."
 _PACKETS = SECONDS / 0.02
 _DEVIATIONS = 4
 "Standard deviations by which chance may exceed the mean; beyond lies one call in 30,000."

@@ -95,11 +95,8 @@ def verdict(report: CallReport) -> str:
     """A report in a word or two."""
     if report.by_caller is None:
         return f"{report.status or 'no answer'}"
-    heard = {
-        "caller": report.by_caller.ok,
-        "callee": report.by_callee is None or report.by_callee.ok,
-    }
-    deaf = [who for who, hears in heard.items() if not hears]
+    heard = {"caller": report.by_caller, "callee": report.by_callee}
+    deaf = [who for who, what in heard.items() if what is not None and what.frequency is None]
     if deaf:
         return f"{' and '.join(deaf)} deaf"
     if not report.ok:
