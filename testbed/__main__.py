@@ -14,7 +14,7 @@ from pathlib import Path
 from federation.model.errors import RingmeshError
 from node.tether import tethered
 from testbed import namespaces
-from testbed.check import INTERRUPTED, parser
+from testbed.check import INTERRUPTED, parser, wanted_pairs
 from testbed.folder import Folder
 from testbed.namespaces import Namespaces, namespace
 from testbed.programs import (
@@ -101,6 +101,7 @@ def run(given: argparse.Namespace) -> int:
     if reason is not None:
         raise namespaces.NamespaceError(f"the testbed cannot be built here: {reason}")
     topology = read()
+    wanted_pairs(topology, given.only)
     hosts = list(topology.hosts(pbx=given.pbx, provider=given.provider))
     with Namespaces(topology, hosts, loss=given.loss) as net:
         folder = Folder(net.folder)

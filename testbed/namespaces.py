@@ -44,7 +44,7 @@ def lacking() -> str | None:
     """Why namespaces cannot be had here, in words; `None` where they can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    for program, package in (("ip", "iproute2"), ("nft", "nftables"), ("sysctl", "procps")):
+    for program, package in (("ip", "iproute2"), ("nft", "nftables")):
         if shutil.which(program) is None:
             return f"{program} is absent: apt-get install {package}"
     name = f"{PREFIX}try{secrets.token_hex(3)}"
@@ -65,7 +65,7 @@ def steps(topology: Topology, hosts: Sequence[Host], run: str, *, loss: float = 
     switch = namespace(run, "switch")
     done = [Step(("ip", "netns", "add", namespace(run, host.name))) for host in hosts]
     done += [Step(("ip", "netns", "add", switch))]
-    done += [_on(switch, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")]
+    done += [_setting(switch, "net.ipv6.conf.all.disable_ipv6", "1")]
     bridges = [
         line
         for network in topology.networks
@@ -76,9 +76,8 @@ def steps(topology: Topology, hosts: Sequence[Host], run: str, *, loss: float = 
         done += _host_steps(topology, host, number, run)
     for name in topology.gateways:
         here = namespace(run, name)
-        settings = [f"{key}={value}" for key, value in SYSCTLS.items()]
         done += [Step(_inside(here, "nft", "-f", "-"), ruleset(topology, name, loss=loss))]
-        done += [_on(here, "sysctl", "-qw", *settings)]
+        done += [_setting(here, key, value) for key, value in SYSCTLS.items()]
     return done
 
 
@@ -186,8 +185,10 @@ def _batch(here: str, lines: Sequence[str]) -> Step:
     return Step(("ip", "-n", here, "-batch", "-"), "".join(f"{line}\n" for line in lines))
 
 
-def _on(here: str, *command: str) -> Step:
-    return Step(_inside(here, *command))
+def _setting(here: str, key: str, value: str) -> Step:
+    """Tell the kernel, as sysctl would."""
+    file = f"/proc/sys/{key.replace('.', '/')}"
+    return Step(_inside(here, "sh", "-c", f"echo {value} > {file}"))
 
 
 def _inside(here: str, *command: str) -> tuple[str, ...]:

@@ -207,6 +207,8 @@ def _address(kind: type, value: Any) -> Any:
 def _check(topology: Topology) -> None:
     hosts = list(topology.hosts(pbx=True, provider=True))
     _require_once("the name", [host.name for host in hosts])
+    _require_once("the inside", [gateway.inside for gateway in topology.gateways.values()])
+    _check_ways(topology)
     links = [(host.name, *link) for host in hosts for link in host.links]
     _require_once("the address", [f"{address} in {network}" for _, network, address in links])
     for name, network, address in links:
@@ -216,8 +218,6 @@ def _check(topology: Topology) -> None:
         kept = (subnet.network_address, subnet.broadcast_address, bridge_address(subnet))
         if address not in subnet or address in kept:
             raise TopologyError(f"{name} has {address}, which {network} has not for hosts")
-    _require_once("the inside", [gateway.inside for gateway in topology.gateways.values()])
-    _check_ways(topology)
     _check_parts(topology)
     _check_ports(topology)
 
