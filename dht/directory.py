@@ -7,7 +7,7 @@ lost peers are tried again, expired records leave, and peers are remembered on d
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from dht.maintenance import Maintenance
 from dht.memory import Memory
 from dht.messages import ContactEntry
 from dht.number_claims import ClaimVerifier, Derive
-from dht.overlay import Overlay, Reply
+from dht.overlay import Overlay
 from dht.overlay_id import Offload, OverlayId, OverlayIdCache, overlay_id
 from dht.prefixes import PrefixOffer, PrefixPayload
 from dht.publisher import Issuer, Name, Publication, Publisher
@@ -33,7 +33,7 @@ from dht.service import Service
 from dht.status import ContactInfo, DhtStats
 from dht.store import RecordStore
 from dht.table import AsnOf, Contact, SecureTable
-from dht.tasks import Tasks
+from dht.tasks import Tasks, ignored
 from federation.model.address import Endpoint
 from federation.model.clocks import Clock, Entropy
 from federation.model.identity import AccountId, AccountKey, NodeId, NodeKey, PublicKey
@@ -249,7 +249,7 @@ class Directory:
         await self.join(remembered[:REJOIN_FIRST])
         for endpoint in remembered[REJOIN_FIRST:]:
             if all(contact.endpoint != endpoint for contact in self._table):
-                self._tasks.spawn(_ignored(self._overlay.ping(endpoint, sends=1)))
+                self._tasks.spawn(ignored(self._overlay.ping(endpoint, sends=1)))
             await asyncio.sleep(1 / REJOIN_PER_S)
 
     # Finding
@@ -428,12 +428,12 @@ class Directory:
         self._publishing.offer(contact)
         self._hand_over.offer(contact)
         if contact.seal_key is None:
-            self._tasks.spawn(_ignored(self._overlay.check(contact)))
+            self._tasks.spawn(ignored(self._overlay.check(contact)))
 
     async def _tell_flags(self) -> None:
         """Ping all contacts: what this node says of itself in pings has changed."""
         for contact in list(self._table):
-            self._tasks.spawn(_ignored(self._overlay.check(contact)))
+            self._tasks.spawn(ignored(self._overlay.check(contact)))
             await asyncio.sleep(1 / REJOIN_PER_S)
 
     def _repair(self, record: Record, entry: ContactEntry) -> None:
@@ -445,7 +445,3 @@ class Directory:
     async def _derive(self, account: AccountId) -> Number:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads[1], derive_number, account)
-
-
-async def _ignored(reply: Awaitable[Reply | None]) -> None:
-    await reply

@@ -1,7 +1,7 @@
 """The owner of a shell's background tasks."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 
@@ -35,3 +35,8 @@ class Tasks:
             task.get_loop().call_exception_handler(
                 {"message": "a task of the directory failed", "exception": error, "task": task}
             )
+
+
+async def ignored(outcome: Awaitable[object]) -> None:
+    """Wait for something whose outcome nobody asks for."""
+    await outcome
