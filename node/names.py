@@ -7,6 +7,9 @@ from federation.model.identity import NodeId
 from node.outer import OuterAddresses
 from node.sip.flow import DEFAULT_TLS_PORT, Flow, TransportName
 
+MAX_SEEN = 4_096
+"Servers of whom it is remembered where they see this node; with more, all are forgotten."
+
 
 class OwnNames:
     """Decides whether a host and port of a SIP URI mean this node."""
@@ -26,6 +29,8 @@ class OwnNames:
         self.tls_port = tls_port
         self.outer = OuterAddresses() if outer is None else outer
         "Those outside a NAT; they are its own, too."
+        self._seen: dict[Endpoint, Endpoint] = {}
+        "Where servers of trunks see this node, over UDP."
         self.set_domains(domains)
         self._addresses: set[str] = set()
         self.set_addresses(addresses)
@@ -50,12 +55,12 @@ class OwnNames:
 
     def is_own_address(self, host: str, port: int | None) -> bool:
         """Whether `host` is an address of this node, and `port` a SIP port of it or left out."""
-        if port is not None and port not in (self.sip_port, self.tls_port):
-            return False
         try:
             address = str(parse_ip(host.strip("[]")))
         except AddressError:
             return False
+        if port is not None and port not in (self.sip_port, self.tls_port):
+            return Endpoint(address, port) in self._seen.values()
         return address in self._addresses or address in self.outer.addresses
 
     def port_of(self, transport: TransportName) -> int:
@@ -70,8 +75,20 @@ class OwnNames:
         """The address by which the far end of a flow reaches this node."""
         return self.outer.facing(flow.local.host, flow.remote.host)
 
+    def learn(self, remote: Endpoint, seen: Endpoint) -> None:
+        """A server sees this node at an address of a NAT, or at its own one (RFC 3581)."""
+        if len(self._seen) >= MAX_SEEN:
+            self._seen.clear()
+        self._seen[remote] = seen
+
     def reached_at(self, flow: Flow) -> str:
-        """Host and port, as in a URI, by which the far end of a flow reaches this node."""
+        """Host and port, as in a URI, by which the far end of a flow reaches this node.
+
+        What it sees itself counts where no outer address is known.
+        """
+        seen = self._seen.get(flow.remote) if flow.transport == "UDP" else None
+        if seen is not None and self.host_of(flow) == flow.local.host:
+            return str(seen)
         return str(Endpoint(self.host_of(flow), self.port_at(flow)))
 
     def is_own(self, host: str, port: int | None) -> bool:

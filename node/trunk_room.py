@@ -64,6 +64,7 @@ class TrunkRoom:
             finder=self._finder,
             flow_to=transports.flow_to,
             reached_at=names.reached_at,
+            learn=names.learn,
             secret=loaded.route_secret,
             clock=clock,
             entropy=entropy,

@@ -36,7 +36,7 @@ CORES = (
     *(f"node/sip/{name}.py" for name in (
         "message", "uri", "headers", "sdp", "transaction", "forking", "registrar", "digest",
         "framing", "flow", "timers", "dns_records", "locate", "failover", "congestion",
-        "digest_client", "registration", "web_socket",
+        "digest_client", "registration", "registration_answer", "web_socket",
     )),
 )  # fmt: skip
 "The sans-I/O cores, where they exist."

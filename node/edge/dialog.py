@@ -77,6 +77,8 @@ class TrunkSide(PhoneSide):
     "IP addresses that its requests may come from."
     cseq_shift: int = 0
     "What is added to the CSeq of requests to it: answers to its challenges took some numbers."
+    invite_credentials: tuple[tuple[str, str], ...] = ()
+    "The credentials of the last INVITE to it: the ACK to its 2xx has the same (13.2.2.4)."
 
 
 @dataclass(slots=True)

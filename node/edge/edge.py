@@ -12,7 +12,7 @@ from node.edge.call_list import CallInfo, calls_of
 from node.edge.calls import Calls
 from node.edge.commanded import Mail
 from node.edge.context import RequestContext
-from node.edge.dialog import DialogSet, DialogTable, NodeSide, PhoneSide
+from node.edge.dialog import DialogSet, DialogTable, NodeSide, PhoneSide, TrunkSide
 from node.edge.echo import EchoService
 from node.edge.edge_parts import EdgeParts
 from node.edge.ending import Endings
@@ -210,6 +210,9 @@ class Edge:
             except StoredDialogError as error:
                 self._hub.log.warning("stored_dialog_unreadable", reason=str(error))
                 continue
+            for side in (group.caller, *(dialog.callee for dialog in group.dialogs.values())):
+                if isinstance(side, TrunkSide):
+                    side.credentials = self._parts.trunks.book.credentials(side.login)
             self._endings.hang_up(group, "the node was restarted")
 
     async def drain(self) -> None:

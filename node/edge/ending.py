@@ -16,7 +16,7 @@ from node.edge.forward import MAX_FORWARDS
 from node.edge.hub import Hub
 from node.edge.owed import KEPT, OwedBye, OwedByes
 from node.edge.replies import reason_header
-from node.edge.trunk_branch import TrunkBranch, shift_for
+from node.edge.trunk_branch import TrunkBranch, fit_ack
 from node.sip.errors import SipParseError
 from node.sip.message import Request, Response
 from node.sip.uri import Uri
@@ -117,7 +117,7 @@ class Endings:
         number = dialog.ack_cseq
         request = self._compose("ACK", dialog, phone, to_caller=to_caller, number=number)
         if request is not None:
-            shift_for(phone, request)
+            fit_ack(phone, request)
             phone.flow = self.hub.way_to(phone)
             self.hub.forwarder.push_via(request, phone)
             self.hub.send_stateless(request, phone)

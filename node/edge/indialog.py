@@ -32,7 +32,7 @@ from node.edge.hub import Hub, Upstream
 from node.edge.media import CallMedia, Offered, Role
 from node.edge.replies import description_of, from_line, is_sdp, note_target, with_description
 from node.edge.transfer import make_refer_to_reachable
-from node.edge.trunk_branch import TrunkBranch, shift_for
+from node.edge.trunk_branch import TrunkBranch, fit_ack
 from node.sip.binding import Binding
 from node.sip.flow import Flow
 from node.sip.line import Line, written
@@ -275,7 +275,7 @@ class InDialog:
             case PhoneSide() as phone:
                 phone.flow = self.flow_to(phone)
                 self._name_contact(copy, phone)
-                shift_for(phone, copy)
+                fit_ack(phone, copy)
                 self.hub.forwarder.push_via(copy, phone)
                 self.hub.send_stateless(copy, phone)
             case NodeSide(node=node, hints=hints) as side:

@@ -161,6 +161,7 @@ class Ingress:
             self.hub.forwarder.strip_own_routes(request)
             match = find_from_phone(self.hub.dialogs, request, arrived.flow)
             if match is not None:
+                strip_credentials(request, Role.PROXY)  # those of its INVITE (13.2.2.4)
                 self.in_dialog.ack(request, match, (), "")
         except SipParseError:
             return

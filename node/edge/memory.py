@@ -2,8 +2,8 @@
 
 A row is msgpack [version, call-id, method, caller tag, callee tag, from value, shown from, to
 value, caller CSeq, callee CSeq, caller side, callee side]; a side is ["phone", transport, local
-host, local port, remote host, remote port, login, server, contact, routes], ["node", key] or
-["service", name, contact].
+host, local port, remote host, remote port, login, server, contact, routes], ["trunk", CSeq shift]
+with what a phone has after its kind, ["node", key] or ["service", name, contact].
 """
 
 from typing import Any
@@ -22,6 +22,7 @@ from node.edge.dialog import (
     PhoneSide,
     ServiceSide,
     Side,
+    TrunkSide,
 )
 from node.sip.flow import Flow
 
@@ -96,8 +97,9 @@ def unpack_dialog(data: bytes, group_id: int, *, now: Monotonic, unix: UnixTime)
 def _pack_side(side: Side) -> list[Any]:
     match side:
         case PhoneSide(flow=flow):
+            kind = ["trunk", side.cseq_shift] if isinstance(side, TrunkSide) else ["phone"]
             return [
-                "phone",
+                *kind,
                 flow.transport,
                 *flow.local,
                 *flow.remote,
@@ -117,6 +119,11 @@ def _unpack_side(row: list[Any]) -> Side:
         case ["phone", transport, lhost, lport, rhost, rport, login, server, contact, routes]:
             flow = Flow(transport, Endpoint(lhost, lport), Endpoint(rhost, rport))
             return PhoneSide(flow, login, server, contact, list(routes))
+        case ["trunk", int(shift), *phone]:
+            like = _unpack_side(["phone", *phone])
+            assert isinstance(like, PhoneSide)
+            values = (like.flow, like.login, like.server, like.contact, like.routes)
+            return TrunkSide(*values, cseq_shift=shift)
         case ["node", key]:
             return NodeSide(NodeId(key))
         case ["service", name, contact]:

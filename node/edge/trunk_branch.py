@@ -17,6 +17,9 @@ MAX_ANSWERS: Final = 2
 "Challenges to one request that are answered: the first, and one that says the nonce was stale."
 
 
+CREDENTIALS: Final = ("Authorization", "Proxy-Authorization")
+
+
 def shift_cseq(request: Request, shift: int) -> None:
     """Raise the CSeq of a request, and that of the INVITE which a PRACK names (RFC 3262 7.2)."""
     if not shift:
@@ -29,10 +32,12 @@ def shift_cseq(request: Request, shift: int) -> None:
             request.set("RAck", f"{parts[0]} {int(parts[1]) + shift} {parts[2]}")
 
 
-def shift_for(side: PhoneSide, request: Request) -> None:
-    """Raise the CSeq of a request to what `side` expects."""
+def fit_ack(side: PhoneSide, ack: Request) -> None:
+    """Give an ACK the CSeq that `side` expects, and the credentials of its INVITE."""
     if isinstance(side, TrunkSide):
-        shift_cseq(request, side.cseq_shift)
+        shift_cseq(ack, side.cseq_shift)
+        for name, value in side.invite_credentials:
+            ack.append(name, value)
 
 
 @dataclass(slots=True)
@@ -53,9 +58,16 @@ class TrunkBranch(PhoneBranch):
         side = self.side
         if isinstance(side, TrunkSide):
             shift_cseq(self.request, side.cseq_shift)
-            if side.credentials is not None:
-                side.credentials.prove(self.request, self.hub.entropy)
+            self._add_credentials(self.request, side)
         PhoneBranch.start(self)
+
+    def _add_credentials(self, request: Request, side: TrunkSide) -> None:
+        if side.credentials is not None:
+            side.credentials.prove(request, self.hub.entropy)
+        if request.method == "INVITE":
+            side.invite_credentials = tuple(
+                (name, value) for name in CREDENTIALS for value in request.get_all(name)
+            )
 
     def cancel(self) -> None:
         """Send CANCEL, and answer no further challenge."""
@@ -92,14 +104,14 @@ class TrunkBranch(PhoneBranch):
         self.answers += 1
         side.cseq_shift += 1
         again = self.request.copy()
-        again.remove("Authorization")
-        again.remove("Proxy-Authorization")
+        for name in CREDENTIALS:
+            again.remove(name)
         shift_cseq(again, 1)
         if again.method == "PRACK":
             again.set("RAck", self.request.get("RAck") or "")  # the INVITE's number is what it was
         again.pop_first_value("Via")
         self.hub.forwarder.push_via(again, side)
-        side.credentials.prove(again, self.hub.entropy)
+        self._add_credentials(again, side)
         self.request = again
         PhoneBranch.start(self)
         return True

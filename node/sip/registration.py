@@ -7,6 +7,10 @@
 
 Servers are tried in their order. While registered, OPTIONS keeps the path open and notices when the
 server is gone; then all begins anew. A trunk without a login does the same without REGISTER.
+
+Each answer over UDP says where the server saw the request come from (RFC 3581). Where that is
+another address than our Contact names, as behind a NAT, the Contact follows: as a rule with the
+answer to the first challenge, else by one more REGISTER, which takes the old Contact back.
 """
 
 import enum
@@ -14,11 +18,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from federation.model.address import Endpoint
 from federation.model.clocks import Entropy, Monotonic
 from node.sip.digest_client import DigestClient, is_stale
-from node.sip.errors import SipParseError
 from node.sip.locate import Hop
 from node.sip.message import Request, Response
+from node.sip.registration_answer import granted_seconds, retry_after, seen_address
 
 PATIENCE: Final = 8.0
 "Seconds a server may take to answer REGISTER or OPTIONS."
@@ -34,6 +39,8 @@ MIN_EXPIRES, MAX_EXPIRES = 10, 86_400
 "Seconds of a registration, whatever a server grants or demands."
 REFRESH_SHARE: Final = 0.8
 "Share of the granted time after which it is renewed, less up to a tenth of it by chance."
+MAX_MOVES: Final = 3
+"Changes of our outer address that are followed before the next refresh."
 ALIVE: Final = 300.0
 "Seconds between two looks at DNS where nothing is registered."
 _TAG_BYTES: Final = 8
@@ -102,11 +109,19 @@ class Registration:
         *,
         contact: Callable[[Hop], str],
         entropy: Entropy,
+        seen: Callable[[Hop, Endpoint], None] = lambda hop, address: None,
     ) -> None:
-        """`contact` is the URI by which that server reaches this node."""
+        """`contact` is the URI by which that server reaches this node.
+
+        `seen` hears from which address the server saw us, which may change what `contact` says.
+        """
         self._plan = plan
         self._credentials = credentials
         self._contact = contact
+        self._seen = seen
+        self._offered = self._kept = ""
+        "The Contact of the last REGISTER, and of the last one that was accepted."
+        self._moves = 0
         self._entropy = entropy
         self._call_id = f"{entropy.token(_TAG_BYTES).hex()}@ringmesh"
         self._cseq = 0
@@ -161,6 +176,7 @@ class Registration:
             return []
         _, method, hop = self._pending
         self._pending = self._deadline = None
+        self._note_address(response, hop)
         if self.state is RegistrationState.ENDED:
             return self._ended(response, hop, now)
         if method == "OPTIONS":
@@ -173,7 +189,7 @@ class Registration:
             return [self._register(hop, now)]
         said = f"{hop.remote} answers {response.status} {response.reason}"[:200]
         if response.status in (408, 480) or 500 <= response.status < 600:
-            self._wait = max(self._wait, _retry_after(response))
+            self._wait = max(self._wait, retry_after(response))
             return self._next(said, now)
         return self._fail(RegistrationState.REFUSED, said, now)
 
@@ -218,6 +234,7 @@ class Registration:
             return self.unanswered(self._pending[0], "does not answer", now=now)
         for due in (self._refresh_at, self._retry_at):
             if due is not None and due <= now:
+                self._moves = 0
                 return self.start(now=now)
         if self._alive_at is not None and self._alive_at <= now:
             self._alive_at = None
@@ -272,7 +289,7 @@ class Registration:
         return [self._register(hop, now) if self._plan.registers else self._options(hop, now)]
 
     def _registered(self, response: Response, hop: Hop, now: Monotonic) -> list[Effect]:
-        granted = _granted(response, self._contact(hop), self._expires)
+        granted = granted_seconds(response, self._offered, self._expires)
         if granted <= 0:
             return self._next(f"{hop.remote} did not keep the registration", now)
         granted = min(max(granted, MIN_EXPIRES), MAX_EXPIRES)
@@ -280,14 +297,32 @@ class Registration:
         share = REFRESH_SHARE - 0.1 * self._chance()
         self._refresh_at = Monotonic(now + granted * share)
         self._failures, self._wait = 0, 0.0
-        return [*self._served(hop, RegistrationState.REGISTERED, now)]
+        self._kept = self._offered
+        effects = self._served(hop, RegistrationState.REGISTERED, now)
+        if self._has_moved(hop):
+            self._answers = 0
+            effects.append(self._register(hop, now))
+        return effects
+
+    def _note_address(self, response: Response, hop: Hop) -> None:
+        """Where a server saw us, as far as it says so (RFC 3581 4); streams have no such port."""
+        seen = seen_address(response) if hop.transport == "UDP" else None
+        if seen is not None:
+            self._seen(hop, seen)
+
+    def _has_moved(self, hop: Hop) -> bool:
+        """Whether the Contact that is registered leads here no more; counted."""
+        if self._contact(hop) == self._kept or self._moves >= MAX_MOVES:
+            return False
+        self._moves += 1
+        return True
 
     def _alive(self, hop: Hop, now: Monotonic) -> list[Effect]:
         """A server answered OPTIONS: with what, does not matter."""
         self._unheard = 0
         if self._plan.registers:
             self._alive_at = Monotonic(now + KEEPALIVE)
-            return []
+            return self.start(now=now) if self._has_moved(hop) else []
         self._failures = 0
         if self._refresh_at is None:
             self._refresh_at = Monotonic(now + ALIVE)
@@ -353,9 +388,13 @@ class Registration:
         return [Changed(state, reason)]
 
     def _register(self, hop: Hop, now: Monotonic) -> Send:
-        expires = 0 if self.state is RegistrationState.ENDED else self._expires
+        ends, contact = self.state is RegistrationState.ENDED, self._contact(hop)
+        expires = 0 if ends else self._expires
+        self._offered = contact = self._kept if ends and self._kept else contact
         request = self._request("REGISTER", self._plan.registrar)
-        request.append("Contact", f"<{self._contact(hop)}>;expires={expires}")
+        request.append("Contact", f"<{contact}>;expires={expires}")
+        if self._kept not in ("", contact):
+            request.append("Contact", f"<{self._kept}>;expires=0")
         request.append("Expires", str(expires))
         if self._credentials is not None:
             self._credentials.prove(request, self._entropy)
@@ -395,24 +434,3 @@ def own_request(
             ("User-Agent", "ringmesh"),
         ],
     )
-
-
-def _granted(response: Response, contact: str, asked: int) -> int:
-    """Seconds granted: of our Contact, else of the whole response, else as asked (10.2.4)."""
-    try:
-        user = contact.partition(":")[2].partition("@")[0]
-        for value in response.contacts:
-            expires = value.param("expires") or ""
-            if value.uri.user == user and expires.isascii() and expires.isdigit():
-                return int(expires[:9])
-    except SipParseError:
-        pass
-    text = (response.get("Expires") or "").strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else asked
-
-
-def _retry_after(response: Response) -> float:
-    text = (response.get("Retry-After") or "").partition(";")[0].partition("(")[0].strip()
-    if not (text.isascii() and text.isdigit() and len(text) < 7):
-        return 0.0
-    return min(float(text), BACKOFF_MAX)

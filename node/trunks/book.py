@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from dht.prefixes import PrefixOffer
 from federation.model.clocks import UnixTime
+from node.sip.digest_client import DigestClient
 from node.trunks.e164 import e164
 from node.trunks.rules import best_rule, is_beginning
 from node.trunks.trunk import PbxSettings, ProviderSettings, Trunk
@@ -131,6 +132,13 @@ class TrunkBook:
         if trunk is not None and isinstance(trunk.settings, PbxSettings):
             return trunk.settings
         return PbxSettings()
+
+    def credentials(self, side: str) -> DigestClient | None:
+        """What answers the challenges of a trunk, given the name of its end of a dialog."""
+        for trunk, settings in self._providers:
+            if trunk.side == side and settings.login is not None:
+                return DigestClient(settings.login, trunk.password or "")
+        return None
 
     @property
     def has_providers(self) -> bool:

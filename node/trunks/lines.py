@@ -115,15 +115,20 @@ class TrunkLines:
         finder: Finder,
         flow_to: Callable[[TransportName, Endpoint, str], Flow],
         reached_at: Callable[[Flow], str],
+        learn: Callable[[Endpoint, Endpoint], None],
         secret: bytes,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
-        """`secret` makes the tokens, so that they stay over restarts."""
+        """`secret` makes the tokens, so that they stay over restarts.
+
+        `learn` hears of a server, and of the address by which it sees this node.
+        """
         self._book = book
         self._finder = finder
         self._flow_to = flow_to
         self._reached_at = reached_at
+        self._learn = learn
         self._secret = secret
         self._clock = clock
         self._entropy = entropy
@@ -198,6 +203,7 @@ class TrunkLines:
             plan,
             credentials,
             contact=lambda hop: self._contact(token, hop),
+            seen=lambda hop, address: self._learn(hop.remote, address),
             entropy=self._entropy,
         )
         return Line(trunk, core, credentials, token)

@@ -82,6 +82,8 @@ class Phone:
         "Whether connections can be made to where it is registered over UDP."
         self.refuses_after = 0.0
         "Seconds until such a connection is refused."
+        self.sees: Endpoint | None = None
+        "Where it sees the node, which is behind a NAT."
         self.dead = False
         self.answers_byes = True
         self.acknowledges = False

@@ -168,6 +168,9 @@ class Arrived:
 
     def _send(self, response: Response) -> None:
         phone = self.phone
+        if phone.sees is not None:
+            seen = response.top_via.with_received(*phone.sees)
+            response.replace_first_value("Via", str(seen))
         phone.carry_out(phone.layer.respond(self.key, response, now=phone.now()))
 
     def talk(self, tag: str | None = None) -> Talk:

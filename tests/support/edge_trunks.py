@@ -72,6 +72,7 @@ def edge_trunks(clock: Clock, names: OwnNames, entropy: Entropy, ip: str) -> Edg
         finder=finder,
         flow_to=flow_to,
         reached_at=names.reached_at,
+        learn=names.learn,
         secret=b"s" * 32,
         clock=clock,
         entropy=entropy,

@@ -1,9 +1,14 @@
 """The hosts and ports that mean this node, and the port that each transport has."""
 
+from dataclasses import replace
+
 import pytest
 
+from federation.model.address import Endpoint
 from federation.model.identity import NodeKey
-from node.names import OwnNames
+from node.names import MAX_SEEN, OwnNames
+from node.outer import OuterAddresses
+from node.sip.flow import Flow
 
 NAMES = OwnNames(
     NodeKey(bytes(32)).id,
@@ -33,3 +38,27 @@ def test_addresses_count_with_a_port_of_this_node(host: str, port: int | None, o
 
 def test_each_transport_has_its_port() -> None:
     assert [NAMES.port_of(name) for name in ("UDP", "TCP", "TLS")] == [5070, 5070, 5071]
+
+
+def test_where_servers_see_this_node_counts_for_them_where_no_outer_address_is_known() -> None:
+    server, seen = Endpoint("198.51.100.7", 5060), Endpoint("203.0.113.5", 41000)
+    flow = Flow("UDP", Endpoint("192.168.1.2", 5070), server)
+    for outer, told in ((None, "203.0.113.5:41000"), ("203.0.113.9", "203.0.113.9:5070")):
+        names = OwnNames(
+            NodeKey(bytes(32)).id,
+            domains=[],
+            addresses=["192.168.1.2"],
+            sip_port=5070,
+            outer=OuterAddresses([] if outer is None else [outer]),
+        )
+        assert not names.is_own("203.0.113.5", 41000)
+        names.learn(server, seen)
+        assert names.reached_at(flow) == told
+        assert names.is_own("203.0.113.5", 41000)
+        assert not names.is_own("203.0.113.5", 41001)
+        elsewhere = replace(flow, remote=Endpoint("198.51.100.8", 5060))
+        assert names.reached_at(elsewhere).endswith(":5070")
+        assert names.reached_at(replace(flow, transport="TCP")).endswith(":5070")
+        for port in range(MAX_SEEN + 5):
+            names.learn(Endpoint("198.51.100.9", port), seen)
+        assert len(names._seen) <= MAX_SEEN

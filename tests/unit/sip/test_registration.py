@@ -16,6 +16,7 @@ from node.sip.registration import (
     BACKOFF_MAX,
     KEEPALIVE,
     MAX_EXPIRES,
+    MAX_MOVES,
     PATIENCE,
     REFUSED_BASE,
     REFUSED_MAX,
@@ -33,6 +34,7 @@ ONE, TWO = (Hop("UDP", Endpoint(f"192.0.2.{n}", 5060), "p.test") for n in (1, 2)
 CHALLENGE = ("WWW-Authenticate", 'Digest realm="p", nonce="n", qop="auth"')
 State = RegistrationState
 START = Monotonic(0.0)
+HERE = Endpoint("192.0.2.9", 5060)
 
 
 @dataclass
@@ -46,6 +48,10 @@ class Run:
     states: list[tuple[State, str]] = field(default_factory=list)
     resolved: int = 0
     problem: str = ""
+    outer: Endpoint = HERE
+    "Where we are, as far as we know."
+    seen: Endpoint | None = None
+    "Where the server sees us, if it says so."
 
     def __post_init__(self) -> None:
         self.core = Registration(
@@ -53,10 +59,14 @@ class Run:
                 aor="sip:u@p.test", registrar="sip:p.test", expires=600, registers=self.registers
             ),
             DigestClient("u", "secret") if self.registers else None,
-            contact=lambda hop: "sip:token@192.0.2.9:5060",
+            contact=lambda hop: f"sip:token@{self.outer}",
+            seen=self.learn,
             entropy=SeededEntropy(1),
         )
         self.take(self.core.start(now=self.now))
+
+    def learn(self, hop: Hop, address: Endpoint) -> None:
+        self.outer = address
 
     def take(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
@@ -76,6 +86,9 @@ class Run:
         if contact is not None:
             lines.append(("Contact", contact))
         response = Response.answering(last.request, status, headers=lines)
+        if self.seen is not None:
+            via = f"SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK1;received={self.seen.host}"
+            response.prepend("Via", f"{via};rport={self.seen.port}")
         self.take(self.core.response(last.serial, response, now=self.now))
 
     def registered(self, expires: int = 600) -> None:
@@ -88,6 +101,10 @@ class Run:
         waited, self.now = due - self.now, max(due, self.now)
         self.take(self.core.handle_timer(now=self.now))
         return waited
+
+    @property
+    def contacts(self) -> list[str]:
+        return self.sent[-1].request.values("Contact")
 
     @property
     def last(self) -> str:
@@ -284,3 +301,75 @@ def test_whatever_servers_say_it_goes_on(statuses: list[int], registers: bool) -
     assert len(run.sent) <= 3 + 3 * len(statuses)
     serials = [send.serial for send in run.sent]
     assert serials == sorted(set(serials))
+
+
+NAT, NEXT = Endpoint("203.0.113.5", 41000), Endpoint("203.0.113.5", 41777)
+
+
+def test_behind_a_nat_the_contact_is_where_the_first_challenge_came_to() -> None:
+    """RFC 3581: no REGISTER more than without a NAT."""
+    run = Run(seen=NAT)
+    assert run.contacts == ["<sip:token@192.0.2.9:5060>;expires=600"]
+    run.answer(401, CHALLENGE)
+    assert run.contacts == ["<sip:token@203.0.113.5:41000>;expires=600"]
+    run.registered()
+    assert len(run.sent) == 2
+    assert run.states == [(State.REGISTERED, "")]
+
+
+def test_a_contact_that_leads_here_no_more_is_taken_back() -> None:
+    """Told by the answer to REGISTER, or to a keepalive when the NAT took another port."""
+    run = Run(seen=NAT)
+    run.registered()
+    assert run.contacts == [
+        "<sip:token@203.0.113.5:41000>;expires=600",
+        "<sip:token@192.0.2.9:5060>;expires=0",
+    ]
+    run.registered()
+    run.next()
+    assert run.last == "OPTIONS 192.0.2.1"
+    run.seen = NEXT
+    run.answer(200)
+    assert run.contacts == [
+        "<sip:token@203.0.113.5:41777>;expires=600",
+        "<sip:token@203.0.113.5:41000>;expires=0",
+    ]
+    run.registered()
+    run.take(run.core.stop(now=run.now))
+    assert run.contacts == ["<sip:token@203.0.113.5:41777>;expires=0"]
+
+
+def test_an_address_that_is_another_each_time_is_not_followed_for_ever() -> None:
+    run = Run()
+    for port in range(41000, 41100):
+        run.seen = Endpoint("203.0.113.5", port)
+        if run.core.is_pending:
+            run.registered()
+    assert len(run.sent) == 1 + MAX_MOVES
+    assert run.core.state is State.REGISTERED
+    while run.last.startswith("OPTIONS") or not run.core.is_pending:
+        run.next()
+        if run.last.startswith("OPTIONS"):
+            run.answer(200)
+    assert run.last == "REGISTER 192.0.2.1", "the next refresh looks again"
+
+
+@pytest.mark.parametrize(
+    "via",
+    ["UDP 192.0.2.9;branch=z9hG4bK1", "UDP x.test;rport=9", "UDP 192.0.2.9;received=a.b;rport=9",
+     "UDP 192.0.2.9;received=192.0.2.7;rport=0", "UDP 192.0.2.9;received=192.0.2.7;rport"],
+)  # fmt: skip
+def test_a_server_that_does_not_say_where_it_sees_us_changes_nothing(via: str) -> None:
+    run = Run()
+    last = run.sent[-1]
+    response = Response.answering(last.request, 200)
+    response.prepend("Via", f"SIP/2.0/{via}")
+    run.take(run.core.response(last.serial, response, now=run.now))
+    assert run.outer == HERE
+    assert len(run.sent) == 1
+
+
+def test_on_a_stream_the_port_seen_is_not_where_we_listen() -> None:
+    run = Run(hops=(Hop("TCP", Endpoint("192.0.2.1", 5060), "p.test"),), seen=NAT)
+    run.registered()
+    assert (len(run.sent), run.outer.port) == (1, 5060)
