@@ -1,4 +1,4 @@
-# A node:       docker build -t ringmesh .        docker run --network host -v ringmesh:/var/lib/ringmesh ringmesh
+# A node:       docker build -t ringmesh .        docker run --network host -v node:/var/lib/ringmesh ringmesh
 # The testbed:  docker compose build              (docs/testbed.md)
 #
 # Another base image with Python 3.11 or 3.12 and Debian's packages, another package index:
