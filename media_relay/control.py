@@ -17,6 +17,7 @@ from media_relay.control_turn import (
     EndGuests,
     GuestTraffic,
     LendGuests,
+    LimitAccount,
     PutAccounts,
     RelayClosed,
     RelayOpened,
@@ -189,6 +190,7 @@ Order = (
     | RelayOpened
     | RelayRefused
     | LendGuests
+    | LimitAccount
     | EndGuests
 )
 

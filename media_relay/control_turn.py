@@ -111,6 +111,14 @@ class EndGuests(msgspec.Struct, frozen=True, array_like=True, tag=23):
     seconds: Annotated[int, Meta(ge=-1, le=3600)]
 
 
+class LimitAccount(msgspec.Struct, frozen=True, array_like=True, tag=24):
+    """An account may have so many bytes a second relayed by this worker."""
+
+    login: Login
+    rate: Count
+    "0: it has no port there any more."
+
+
 class WantRelay(msgspec.Struct, frozen=True, array_like=True, tag=69):
     """An authenticated client of this worker wants a relay port."""
 
@@ -138,6 +146,13 @@ class AccountUsage(msgspec.Struct, frozen=True, array_like=True):
     bytes_to_peers: Count
     packets_to_clients: Count
     bytes_to_clients: Count
+    bytes_dropped: Count = 0
+    "Over the account's rate."
+
+    @property
+    def size(self) -> int:
+        """Bytes that it had relayed or would have."""
+        return self.bytes_to_peers + self.bytes_to_clients + self.bytes_dropped
 
 
 class TurnUsage(msgspec.Struct, frozen=True, array_like=True, tag=71):
@@ -165,5 +180,6 @@ TurnOrder = (
     | RelayRefused
     | LendGuests
     | EndGuests
+    | LimitAccount
 )
 TurnNotice = WantRelay | RelayClosed | TurnUsage | GuestTraffic

@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 
 from federation.model.address import parse_ip
 from federation.model.errors import ConfigError
-from media_relay.control_turn import MAX_TURN_NETWORKS
+from media_relay.control_turn import MAX_TURN_NETWORKS, AccountUsage
 from media_relay.turn.peers import read_network
 from media_relay.turn.quotas import QuotaLimits
 
 LEAST_SECRET_BYTES = 16
+LEAST_ACCOUNT_KBITS = 64
+"Less carries no call."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class TurnSettings:
     realm: str = "ringmesh"
     rest_secret: bytes | None = field(default=None, repr=False)
     "Makes passwords of time-limited user names; `None` for no such names."
+    account_kbits: int | None = None
+    "kbit/s that each account may have relayed, both directions added; `None`: no limit."
     limits: QuotaLimits = field(default_factory=QuotaLimits)
     software: str = ""
     "What clients are told we are; nothing by default."
@@ -64,6 +68,8 @@ class TurnSettings:
             read_network(text)
         if max(len(self.own_addresses), len(self.allow_peers)) > MAX_TURN_NETWORKS:
             raise ConfigError(f"allow_peers: at most {MAX_TURN_NETWORKS} networks")
+        if self.account_kbits is not None and self.account_kbits < LEAST_ACCOUNT_KBITS:
+            raise ConfigError(f"account_kbits: at least {LEAST_ACCOUNT_KBITS}")
         if self.rest_secret is not None and len(self.rest_secret) < LEAST_SECRET_BYTES:
             raise ConfigError(f"rest_secret: at least {LEAST_SECRET_BYTES} bytes")
         if self.tls_port is not None and not (self.certificate and self.private_key):
@@ -103,6 +109,18 @@ class AccountRelayed:
     bytes_to_peers: int = 0
     packets_to_clients: int = 0
     bytes_to_clients: int = 0
+    bytes_dropped: int = 0
+    "Over the account's rate."
+
+    def plus(self, usage: AccountUsage) -> "AccountRelayed":
+        """With what a worker reports since its last report."""
+        return AccountRelayed(
+            self.packets_to_peers + usage.packets_to_peers,
+            self.bytes_to_peers + usage.bytes_to_peers,
+            self.packets_to_clients + usage.packets_to_clients,
+            self.bytes_to_clients + usage.bytes_to_clients,
+            self.bytes_dropped + usage.bytes_dropped,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import structlog
 from federation.model.address import Endpoint, parse_ip
 from federation.model.clocks import Clock, Entropy
 from federation.model.errors import UsageError
+from media_relay.account_shares import AccountShares, Orders
 from media_relay.control import Order
 from media_relay.control_turn import (
     MAX_ACCOUNTS_A_MESSAGE,
@@ -45,6 +46,7 @@ from media_relay.turn_listen import Listener, bind_listeners
 from media_relay.turn_ports import HeldPort, RelayPorts
 
 NONCE_KEY_BYTES = 32
+BYTES_A_KBIT = 125
 PLACES = 4
 "Of behaviour discovery: two addresses with two ports each."
 REMEMBERED_GUESTS = 1024
@@ -81,6 +83,8 @@ class TurnDesk:
         self._ports: RelayPorts | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._guests = GuestDesk()
+        self._shares = AccountShares()
+        self._workers: dict[int, TurnWorker] = {}
         self._gone_guests: dict[str, None] = {}
         "In the order in which they were removed."
 
@@ -98,6 +102,9 @@ class TurnDesk:
         self._listeners = bind_listeners(settings, len(workers))
         self._settings = settings
         self._ports = RelayPorts(self._pool, Quotas(settings.limits), self._entropy)
+        self._workers = {worker.index: worker for worker in workers}
+        kbits = settings.account_kbits
+        self._shares = AccountShares(None if kbits is None else kbits * BYTES_A_KBIT)
         for worker in workers:
             self.equip(worker)
 
@@ -229,18 +236,18 @@ class TurnDesk:
                 held = self._held.pop((worker.index, relay), None)
                 if held is not None and self._ports is not None:
                     self._ports.close(held, now=self._clock.monotonic())
+                    self._limit(self._shares.closed(held.login, worker.index))
             case TurnUsage(allocations, connections, accounts):
                 self._counts[worker.index] = allocations, connections
                 for usage in accounts:
-                    if is_guest(usage.login) and not self._knows(usage.login):
-                        continue
-                    before = self._relayed.get(usage.login, AccountRelayed())
-                    self._relayed[usage.login] = AccountRelayed(
-                        before.packets_to_peers + usage.packets_to_peers,
-                        before.bytes_to_peers + usage.bytes_to_peers,
-                        before.packets_to_clients + usage.packets_to_clients,
-                        before.bytes_to_clients + usage.bytes_to_clients,
-                    )
+                    if not is_guest(usage.login) or self._knows(usage.login):
+                        before = self._relayed.get(usage.login, AccountRelayed())
+                        self._relayed[usage.login] = before.plus(usage)
+                        self._limit(self._shares.used(usage.login, worker.index, usage.size))
+
+    def _limit(self, orders: Orders) -> None:
+        for index, order in orders:
+            self._workers[index].post(order)
 
     def _knows(self, login: str) -> bool:
         return login in self._accounts or login in self._gone_guests
@@ -259,6 +266,7 @@ class TurnDesk:
         if is_guest(wanted.login):
             self._guests_reported(worker, GuestTraffic(0, 0, 0))
         self._held[worker.index, wanted.relay] = held
+        self._limit(self._shares.opened(wanted.login, worker.index))
         worker.post(RelayOpened(wanted.relay, token), [sock])
         sock.close()
         if token is not None:
@@ -337,6 +345,7 @@ class TurnDesk:
 
     def _release_all(self, index: int) -> None:
         self._counts.pop(index, None)
+        self._limit(self._shares.forget(index))
         for end in [end for end in self._held if end[0] == index]:
             held = self._held.pop(end)
             if self._ports is not None:

@@ -12,7 +12,7 @@ IDLE_REPORTS = 20
 
 
 class OverBudget(OSError):
-    """A guest's datagram is dropped; on the way of datagrams it counts like a full buffer."""
+    """A datagram over a limit is dropped; on the way of datagrams it counts like a full buffer."""
 
 
 class Meter:

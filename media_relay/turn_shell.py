@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from federation.model.address import Endpoint, parse_ip
 from federation.model.clocks import Monotonic, UnixTime
+from media_relay.account_meter import TICK_SECONDS, AccountMeter
 from media_relay.budget import REPORT_SECONDS as GUEST_SECONDS
 from media_relay.control_turn import (
     TLS,
@@ -25,6 +26,7 @@ from media_relay.control_turn import (
     EndGuests,
     GuestTraffic,
     LendGuests,
+    LimitAccount,
     PutAccounts,
     RelayClosed,
     RelayOpened,
@@ -34,6 +36,7 @@ from media_relay.control_turn import (
     TurnUsage,
     WantRelay,
 )
+from media_relay.counters import Outlet
 from media_relay.ports import Marks
 from media_relay.stun.attributes import Code, Family
 from media_relay.turn.authentication import Authenticator
@@ -104,6 +107,9 @@ class TurnShell:
         self._unix_offset = 0.0
         self._usage = Usage()
         self._meter = Meter(self._guests_wake)
+        self._accounts = AccountMeter(self._accounts_wake)
+        self._tick_at: float | None = None
+        "When accounts' rates are accrued next."
         self._guest_ports = 0
         self._guests_at: float | None = None
         "When guests' traffic is reported next."
@@ -183,8 +189,8 @@ class TurnShell:
             order.relay,
             wanted.login,
             wanted.client,
-            outlet=self._meter.paid(wanted.login, sock.sendto),
-            to_client=self._meter.paid(wanted.login, self._outlet(wanted.client)),
+            outlet=self._paid(wanted.login, sock.sendto),
+            to_client=self._paid(wanted.login, self._outlet(wanted.client)),
             from_peer=self._from_peer,
         )
         self._relays[order.relay] = RelaySocket(relay, sock)
@@ -216,6 +222,13 @@ class TurnShell:
         """Guests may have so much more relayed."""
         self._meter.lend(order.credit, order.kept)
 
+    def limit_account(self, order: LimitAccount, now: float) -> None:
+        """An account may have so much relayed here."""
+        if order.rate:
+            self._accounts.limit(order.login, order.rate, now)
+        else:
+            self._usage.dropped(order.login, self._accounts.forget(order.login))
+
     def end_guests(self, order: EndGuests, now: float) -> None:
         """Guests have to go, or may stay after all."""
         self.carry_out(self._server.end_guests(order.seconds, now=Monotonic(now)), now)
@@ -225,7 +238,7 @@ class TurnShell:
     def next_timer(self) -> float | None:
         """When `handle_timer` is next needed."""
         due: float | None = self._server.next_timer()
-        for when in (self._streams.due, self._report_at, self._guests_at):
+        for when in (self._streams.due, self._report_at, self._guests_at, self._tick_at):
             if due is None or (when is not None and when < due):
                 due = when
         return due
@@ -238,6 +251,8 @@ class TurnShell:
         self._streams.look(now)
         if self._guests_at is not None and self._guests_at <= now:
             self._report_guests(now)
+        if self._tick_at is not None and self._tick_at <= now:
+            self._tick_at = now + TICK_SECONDS if self._accounts.tick(now) else None
         if self._report_at is not None and self._report_at <= now:
             self._report(now)
 
@@ -315,7 +330,7 @@ class TurnShell:
         with contextlib.suppress(OSError):
             if effect.dont_fragment:
                 unbroken = partial(send_unbroken, relay.sock)
-                self._meter.paid(relay.port.login, unbroken)(effect.data, peer)
+                self._paid(relay.port.login, unbroken)(effect.data, peer)
             else:
                 relay.port.outlet(effect.data, peer)
             relay.port.packets_to_peer += 1
@@ -370,7 +385,7 @@ class TurnShell:
         except OSError:
             return
         relay.twin, relay.twin_route = twin, route
-        route.outlet, route.target = self._meter.paid(relay.port.login, twin.send), 0
+        route.outlet, route.target = self._paid(relay.port.login, twin.send), 0
         self._host.drain(twin, relay.port.drain(twin))
         self._host.watch(twin, self._complaints(relay.port.id, twin), select.EPOLLIN)
 
@@ -395,12 +410,22 @@ class TurnShell:
         busy = self._guest_ports or counts is not None
         self._guests_at = now + GUEST_SECONDS if busy else None
 
+    def _paid(self, login: str, outlet: Outlet) -> Outlet:
+        """What sends datagrams for a login, within what it may have relayed."""
+        return self._accounts.paid(login, self._meter.paid(login, outlet))
+
+    def _accounts_wake(self) -> None:
+        """An account that has a rate begins to send: look after it from now on."""
+        self._tick_at = self._tick_at or 0.0
+
     def _guests_wake(self) -> None:
         """Guests' traffic begins again: ask for credit at the next look at the clock."""
         self._guests_at = 0.0
 
     def _report(self, now: float) -> None:
         """Tell what was relayed; at rest nothing is told, and nothing wakes the worker."""
+        for login, size in self._accounts.take_dropped().items():
+            self._usage.dropped(login, size)
         for part in self._usage.take() or [()]:
             self._host.notify(TurnUsage(len(self._server), len(self._streams), part))
         self._report_at = now + REPORT_SECONDS if self._relays else None

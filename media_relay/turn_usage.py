@@ -5,6 +5,9 @@ from collections import Counter
 from media_relay.control_turn import MAX_USAGES_A_MESSAGE, AccountUsage
 from media_relay.turn_routes import RelayPort
 
+_DROPPED = 4
+"Index of the dropped bytes, after the four counters of a port."
+
 
 class Usage:
     """Sums the counters of relay ports by account."""
@@ -12,6 +15,11 @@ class Usage:
     def __init__(self) -> None:
         self._ports: set[RelayPort] = set()
         self._unreported: dict[str, Counter[int]] = {}
+
+    def dropped(self, login: str, size: int) -> None:
+        """Bytes over an account's rate were dropped."""
+        if size:
+            self._unreported.setdefault(login, Counter())[_DROPPED] += size
 
     def add(self, port: RelayPort) -> None:
         """A port was opened."""
@@ -27,7 +35,7 @@ class Usage:
         for port in self._ports:
             self._enter(port)
         usages = [
-            AccountUsage(login, *(counts[index] for index in range(4)))
+            AccountUsage(login, *(counts[index] for index in range(_DROPPED + 1)))
             for login, counts in self._unreported.items()
         ]
         self._unreported.clear()

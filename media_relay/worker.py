@@ -44,6 +44,7 @@ from media_relay.control_turn import (
     ConfigureTurn,
     EndGuests,
     LendGuests,
+    LimitAccount,
     PutAccounts,
     RelayOpened,
     RelayRefused,
@@ -257,6 +258,8 @@ class Worker:
                 turn.remove_accounts(order, now)
             case TurnShell() as turn, LendGuests():
                 turn.lend_guests(order)
+            case TurnShell() as turn, LimitAccount():
+                turn.limit_account(order, now)
             case TurnShell() as turn, EndGuests():
                 turn.end_guests(order, now)
             case TurnShell() as turn, RelayRefused():

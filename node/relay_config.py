@@ -3,7 +3,8 @@
 import ipaddress
 
 from federation.model.address import AddressError, parse_ip
-from node.relaying.consent import Consent
+from media_relay.turn_config import LEAST_ACCOUNT_KBITS
+from node.relaying.consent import MAX_KBIT, Consent
 from node.setting import PORT, require
 
 TURN_PORT = 3478
@@ -21,6 +22,8 @@ class RelayConfig(Consent, frozen=True, kw_only=True):
     "UDP and TCP port of STUN and TURN, before `port_offset`."
     tls_port: int = TURN_TLS_PORT
     "TCP port of TURN over TLS, before `port_offset`."
+    account_kbit: int | None = None
+    "kbit/s that each account may have relayed by TURN, both directions added; unset: no limit."
     allow_peers: tuple[str, ...] = ()
     "Networks that may be relayed to though they are private or this machine's; for testbeds."
     external_address: tuple[str, ...] = ()
@@ -50,6 +53,12 @@ class RelayConfig(Consent, frozen=True, kw_only=True):
         ports = self.port, self.tls_port, self.second_port
         for key, port in zip(("port", "tls_port", "second_port"), ports, strict=True):
             require(0 < port < 65536, f"relay.{key}", port, PORT)
+        require(
+            self.account_kbit is None or LEAST_ACCOUNT_KBITS <= self.account_kbit <= MAX_KBIT,
+            "relay.account_kbit",
+            self.account_kbit,
+            f"a number from {LEAST_ACCOUNT_KBITS} to {MAX_KBIT}",
+        )
         require(
             len(self.allow_peers) <= MAX_ALLOWED_PEERS,
             "relay.allow_peers",

@@ -59,6 +59,7 @@ class TurnService:
                     second=config.relay.second_address,
                     second_port=config.turn_second_port,
                     allow_peers=config.relay.allow_peers,
+                    account_kbits=config.relay.account_kbit,
                     realm=REALM,
                     rest_secret=self._secret,
                 )

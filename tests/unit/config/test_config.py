@@ -15,6 +15,7 @@ from node.config import (
     split_target,
 )
 from node.relay_config import MAX_ALLOWED_PEERS, MAX_INSIDE_NETWORKS, RelayConfig
+from node.relaying.consent import MAX_KBIT
 
 
 def test_nothing_has_to_be_set() -> None:
@@ -156,6 +157,11 @@ def test_turn_has_its_usual_ports_and_moves_with_the_offset() -> None:
         ("allow_peers", ("10.0.0.0/8",) * (MAX_ALLOWED_PEERS + 1)),
         ("external_address", ("example.org",)),
         ("external_address", ("192.0.2.1", "192.0.2.2")),
+        ("account_kbit", 63),
+        ("account_kbit", MAX_KBIT + 1),
+        ("second_address", ("192.0.2.1", "192.0.2.2")),
+        ("second_address", ("here",)),
+        ("second_port", 0),
         ("inside_networks", ("10.0.0.1/8",)),
         ("inside_networks", ("10.0.0.0/8",) * (MAX_INSIDE_NETWORKS + 1)),
         ("secret", "short"),
@@ -165,6 +171,18 @@ def test_what_the_relay_cannot_take(key: str, value: object) -> None:
     with pytest.raises(SettingError) as caught:
         RelayConfig(**{key: value})  # type: ignore[arg-type]
     assert caught.value.key == f"relay.{key}"
+
+
+def test_a_second_address_lies_outside_any_nat() -> None:
+    with pytest.raises(SettingError) as caught:
+        RelayConfig(external_address=("198.51.100.7",), second_address=("192.0.2.2",))
+    assert caught.value.key == "relay.second_address"
+    other = RelayConfig(external_address=("198.51.100.7",), second_address=("2001:db8::2",))
+    assert Config(relay=other, port_offset=10).turn_second_port == 3489
+    assert Config().turn_second_port is None
+    with pytest.raises(SettingError) as caught:
+        Config(relay=RelayConfig(second_address=("192.0.2.2",), second_port=3478))
+    assert caught.value.key == "relay.second_port"
 
 
 def test_the_relays_secret_is_not_shown() -> None:
