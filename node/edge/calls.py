@@ -17,6 +17,7 @@ from node.edge.indialog import note_subscription
 from node.edge.mailroom import Mailroom
 from node.edge.offered import OfferedCalls
 from node.edge.outward import Outward
+from node.edge.pbx_ringing import PbxRinging
 from node.edge.redirect import Place, Redirects, over_limit, status_of
 from node.edge.ringing import Ringing
 from node.edge.transfer import make_refer_to_reachable
@@ -32,7 +33,6 @@ from node.routing import (
     TargetReader,
     TrunkTarget,
 )
-from node.sip.errors import SipParseError
 from node.sip.message import Request, Response
 from node.trunks.trunk import Trunk
 
@@ -50,6 +50,7 @@ class Calls:
     locator: Locator
     voucher: Voucher
     ringing: Ringing
+    pbx: PbxRinging
     redirects: Redirects
     trunks: TrunkCalls
     echo: EchoService
@@ -208,7 +209,8 @@ class Calls:
             case LocalTarget(account=account):
                 is_pbx = account.kind is AccountKind.TRUNK
                 if is_pbx and not self.ringing.diverts(context, account):
-                    self._to_pbx(context, target, caller)
+                    trail = self.redirects.begin(context, caller)
+                    self.pbx.ring(context, target, Place((account,)), trail)
                     return
                 mailroom = self._mailroom_for(context, account)
                 if mailroom is None or not mailroom.takes_over(context, account, caller):
@@ -232,21 +234,6 @@ class Calls:
             context.refuse(status_of(error), str(error))
             return
         context.start([branch])
-
-    def _to_pbx(self, context: RequestContext, target: LocalTarget, caller: Caller) -> None:
-        """To a PBX, whose own 3xx are followed."""
-        try:
-            branches = self.trunks.to_pbx(context, target, caller)
-        except SipParseError as error:
-            context.refuse(error.status, error.reason)
-            return
-        except (PeerError, RelayError) as error:
-            context.refuse(status_of(error), str(error))
-            return
-        trail = self.redirects.begin(context, caller)
-        for branch in branches:
-            trail.places[branch.id] = Place((target.account,))
-        context.start(branches)
 
     async def _elsewhere(self, context: RequestContext, account: Account, target: Target) -> None:
         located = await self.locator.locate(target)

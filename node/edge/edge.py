@@ -29,6 +29,7 @@ from node.edge.memory import StoredDialogError, pack_dialog, unpack_dialog
 from node.edge.offered import OfferedCalls
 from node.edge.outbound_limits import OutboundLimits
 from node.edge.outward import Outward
+from node.edge.pbx_ringing import PbxRinging
 from node.edge.peer_names import PeerNames
 from node.edge.redirect import Redirects
 from node.edge.registration import Registrations
@@ -155,21 +156,23 @@ class Edge:
         redirects = Redirects(
             hub, maker, parts.accounts, parts.reader, parts.locator, parts.voucher, trunks
         )
+        ringing = Ringing(
+            hub,
+            maker,
+            redirects,
+            parts.accounts,
+            parts.registrar,
+            parts.features,
+            parts.ring_groups,
+        )
         return Calls(
             hub=hub,
             branches=maker,
             trunks=trunks,
             offered=OfferedCalls(trunks),
             redirects=redirects,
-            ringing=Ringing(
-                hub,
-                maker,
-                redirects,
-                parts.accounts,
-                parts.registrar,
-                parts.features,
-                parts.ring_groups,
-            ),
+            ringing=ringing,
+            pbx=PbxRinging(ringing),
             reader=parts.reader,
             locator=parts.locator,
             voucher=parts.voucher,

@@ -178,6 +178,8 @@ class Redirects:
     "Takes calls to other SIP networks; `None`: nobody does."
     ring: Callable[[RequestContext, Account, Place, Trail], None] = field(init=False)
     "Rings an account of this node that a call was sent on to (`node.edge.ringing`)."
+    ring_pbx: Callable[[RequestContext, LocalTarget, Place, Trail], None] = field(init=False)
+    "The same for a PBX (`node.edge.pbx_ringing`)."
     diverts: Callable[[RequestContext, Account], bool] = field(init=False)
     "Whether a call for an account goes elsewhere before any device rings."
 
@@ -246,7 +248,8 @@ class Redirects:
                 place = Place((*place.accounts, account), place.sent_on)
                 is_pbx = account.kind is AccountKind.TRUNK
                 if is_pbx and not self.diverts(context, account):
-                    return self._pbx(context, target, place, trail)
+                    self.ring_pbx(context, target, place, trail)
+                    return []
                 self.ring(context, account, place, trail)
                 return []
             case TrunkTarget():
@@ -267,24 +270,20 @@ class Redirects:
         branch = self.branches.node(context, account, located, diverted)
         return [self._onward(context, branch)]
 
-    def _pbx(
-        self, context: RequestContext, target: LocalTarget, place: Place, trail: Trail
-    ) -> Sequence[Branch]:
-        """Branches to a PBX that a call was sent on to."""
-        header = place.diversion(self.hub.node.key_name)
-        branches = self.trunks.to_pbx(context, target, trail.caller, header)
-        for branch in branches:
-            trail.places[branch.id] = place
-        return branches
-
     def _onward(self, context: RequestContext, branch: MeshBranch) -> Branch:
         branch.owner = Onward(context, is_node=True)
         return branch
 
-    def nowhere(self, context: RequestContext, text: str, status: int = 480) -> Branch:
+    def nowhere(
+        self,
+        context: RequestContext,
+        text: str,
+        status: int = 480,
+        owner: BranchOwner | None = None,
+    ) -> Branch:
         """A branch that fails at once, in place of one to a target that cannot be reached."""
         self.hub.log.info("redirect_failed", call_id=context.request.call_id, reason=text)
-        return _Nowhere(context.new_branch_id(), context, text, status)
+        return _Nowhere(context.new_branch_id(), owner or context, text, status)
 
     # Who called first
 

@@ -6,7 +6,7 @@ at once. Anything else is a *hunt*: steps that ring one after another (contacts 
 the branches and their request context; it holds the context's final answer back until it is over.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -291,6 +291,8 @@ class Hunt:
     "How long a step rings where another one follows."
     statuses: list[int] = field(default_factory=list)
     "How branches ended that were not given up."
+    make: Callable[[Step, "Hunt"], Sequence[Branch]] | None = None
+    "Makes the branches of a step that report to the hunt, where they lead to no devices."
     _ringing_now: dict[int, Branch] = field(default_factory=dict)
     _timers: list[Alarm] = field(default_factory=list)
     _step_timer: Alarm | None = None
@@ -327,6 +329,11 @@ class Hunt:
         self.context.on_failure(branch, status, reason)
         self._closed(branch, status)
 
+    def replace(self, branch: int, other: Branch) -> None:
+        """Another branch was started in place of one."""
+        if self._ringing_now.pop(branch, None) is not None:
+            self._ringing_now[other.id] = other
+
     def _closed(self, branch: int, status: int) -> None:
         if self._ringing_now.pop(branch, None) is None or self._over:
             return
@@ -354,7 +361,10 @@ class Hunt:
         while self.steps and self.context.forking.takes_branches:
             step = self.steps.pop(0)
             try:
-                yield self.ringing.make(self.context, step, self.divert, self)
+                if self.make is not None:
+                    yield self.make(step, self)
+                else:
+                    yield self.ringing.make(self.context, step, self.divert, self)
             except (SipParseError, PeerError, RelayError) as error:
                 self.ringing.hub.log.info(
                     "step_left_out", call_id=self.context.request.call_id, reason=str(error)

@@ -4,13 +4,13 @@ Calls out go to the providers that the dial plan names, each within its limits; 
 numbers that are mapped to accounts here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from node.accounts.account import Account
 from node.accounts.book import AccountBook
-from node.edge.branches import PhoneBranch
+from node.edge.branches import BranchOwner, PhoneBranch
 from node.edge.branching import BranchMaker
 from node.edge.context import RequestContext
 from node.edge.hub import Hub
@@ -71,8 +71,13 @@ class TrunkCalls:
         target: LocalTarget,
         caller: Caller,
         diversion: str | None = None,
+        *,
+        owner: BranchOwner,
+        instead: Callable[[int, PhoneBranch], None],
     ) -> list[PhoneBranch]:
         """Branches to a PBX: to each Contact that it registered, or to its fixed address.
+
+        They report to `owner`; `instead` is told which one is started in place of another.
 
         Raises:
             Unreachable: it cannot be reached, or has as many calls as it may.
@@ -83,9 +88,11 @@ class TrunkCalls:
         if trunk is not None and self.is_full(trunk):
             raise Unreachable(486, f"trunk {account.login} has as many calls as it may")
         if trunk is not None and settings.static is not None:
-            made = [self._to_static(context, target, trunk, caller, diversion)]
+            made = [self._to_static(context, target, trunk, caller, diversion, owner, instead)]
         else:
             made = self._to_contacts(context, target, settings, caller, diversion)
+            for branch in made:
+                branch.owner = owner
         if trunk is not None:
             self.counted(trunk, context)
         return made
@@ -125,11 +132,16 @@ class TrunkCalls:
         trunk: Trunk,
         caller: Caller,
         diversion: str | None,
+        owner: BranchOwner,
+        instead: Callable[[int, PhoneBranch], None],
     ) -> PhoneBranch:
         user = called_user(target.account, target.extension, target.did)
         uri = f"sip:{user}@{self.book.pbx(trunk.name).static}"
         steps = [Step(trunk, uri, hop) for hop in self.lines.hops(trunk.name)]
-        return self._begin(context, target.account, caller, diversion, steps, trunk)
+        trial = Trial(
+            self, context, target.account, caller, diversion, False, steps, owner, instead
+        )
+        return self._begin(trial, trunk)
 
     # Out
 
@@ -172,7 +184,8 @@ class TrunkCalls:
             raise Unreachable(480, f"trunk {names} carries as many calls as it may")
         steps = [step for way in open_ways for step in self._steps(way)][:MAX_STEPS]
         last = open_ways[-1].trunk if open_ways else None
-        return self._begin(context, account, caller, diversion, steps, last, emergency=emergency)
+        trial = Trial(self, context, account, caller, diversion, emergency, steps, context)
+        return self._begin(trial, last)
 
     def _steps(self, way: Way) -> Iterable[Step]:
         settings = way.trunk.settings
@@ -181,18 +194,7 @@ class TrunkCalls:
         uri = f"sip:{way.number.replace('#', '%23')}@{host}"
         return [Step(way.trunk, uri, hop) for hop in self.lines.hops(way.trunk.name)]
 
-    def _begin(
-        self,
-        context: RequestContext,
-        account: Account | None,
-        caller: Caller,
-        diversion: str | None,
-        steps: list[Step],
-        trunk: Trunk | None,
-        *,
-        emergency: bool = False,
-    ) -> PhoneBranch:
-        trial = Trial(self, context, account, caller, diversion, emergency, steps)
+    def _begin(self, trial: Trial, trunk: Trunk | None) -> PhoneBranch:
         first = trial.next_branch()
         if first is None:
             name = "" if trunk is None else trunk.name

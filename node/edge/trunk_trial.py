@@ -4,7 +4,7 @@ The next one is asked where a server does not answer or says 503, and the next p
 plan where any 5xx shows that this one cannot carry the call.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -13,6 +13,7 @@ from federation.messages import Leg
 from federation.model.errors import PeerError
 from media_relay.errors import RelayError
 from node.accounts.account import Account
+from node.edge.branches import BranchOwner
 from node.edge.context import RequestContext
 from node.edge.hub import Hub
 from node.edge.identity import Caller
@@ -66,6 +67,10 @@ class Trial:
     diversion: str | None
     emergency: bool
     steps: list[Step]
+    owner: BranchOwner
+    "Hears what comes of the call in the end, as a rule its context."
+    instead: Callable[[int, TrunkBranch], None] = lambda branch, other: None
+    "Told which branch takes the place of one that was given up."
     current: dict[int, Step] = field(default_factory=dict)
     "The steps under way, by branch."
     given_up: set[int] = field(default_factory=set)
@@ -104,7 +109,7 @@ class Trial:
             self.calls.lines.failed(step.trunk.name, step.hop, "the login or password is refused")
             self.on_failure(branch, 403, "the provider refuses our login or password")
             return
-        self.context.on_response(branch, response, legs, peer_ip)
+        self.owner.on_response(branch, response, legs, peer_ip)
 
     def on_failure(self, branch: int, status: int, reason: str) -> None:
         """A server could not be reached, or said nothing until the end."""
@@ -117,9 +122,9 @@ class Trial:
                 self.calls.lines.failed(step.trunk.name, step.hop, what)
             if self._go_on(branch, step, same_trunk=status != 403):
                 return
-            self.context.on_failure(branch, 480, f"trunk {step.trunk.name}: {what}")
+            self.owner.on_failure(branch, 480, f"trunk {step.trunk.name}: {what}")
             return
-        self.context.on_failure(branch, status, reason)
+        self.owner.on_failure(branch, status, reason)
 
     def _silent(self, branch: TrunkBranch) -> None:
         """Nothing was heard of a server in time: ask the next one."""
@@ -150,6 +155,7 @@ class Trial:
         group = self.context.group
         if group is not None and group.media is not None:
             group.media.drop_branch(branch)
+        self.instead(branch, other)
         self.context.start([other])
         self.context.drop(branch)
         return True
