@@ -43,6 +43,11 @@ class WebConfig(Section, frozen=True, kw_only=True):
         """Whether TLS is spoken: wherever others may listen in, unless told otherwise."""
         return self.is_open and not self.plain
 
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach it by TLS, of this node or of a proxy before it."""
+        return self.has_tls or (self.url or "").startswith("https:")
+
 
 def _is_address(text: str) -> bool:
     try:

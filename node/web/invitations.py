@@ -93,7 +93,8 @@ class InvitationDesk:
         self, invitation: Invitation, login: str, name: str | None, add: AddUser
     ) -> JsonObject:
         """Make the account of somebody invited; where that fails, the invitation is not used."""
-        if self._book.get(invitation.digest) is None or not invitation.is_open(self._clock.unix()):
+        as_it_is = self._book.get(invitation.digest)
+        if as_it_is is None or not as_it_is.is_open(self._clock.unix()):
             raise RefusedError("this invitation has just been used up; ask for another", 410)
         self._book.count(invitation.digest, 1)
         try:

@@ -60,15 +60,15 @@ class WebRoom:
         self._tries = Tries(clock)
         access = Access(loaded.grants, loaded.web_password, storage, clock=clock, entropy=entropy)
         self._access = access
-        self._gate = Gate(access, port=config.web_port, secure=config.web.has_tls)
+        self._gate = Gate(access, port=config.web_port, secure=config.web.is_secure)
         self.desk = WebDesk(
-            access, storage, enabled=config.web.enabled, url=self.own_url, entropy=entropy
+            access, storage, enabled=config.web.enabled, url=self.url, entropy=entropy
         )
         only_here = not config.web.is_open and config.web.url is None
         self.invitations = InvitationDesk(
             InvitationBook(loaded.invitations, storage),
             storage,
-            url=self.public_url,
+            url=self.url,
             only_here=only_here,
             clock=clock,
             entropy=entropy,
@@ -77,12 +77,13 @@ class WebRoom:
             DeviceLinkBook(loaded.device_links, storage),
             storage,
             account=account,
-            url=self.public_url,
+            url=self.url,
             only_here=only_here,
             clock=clock,
             entropy=entropy,
         )
         self._server: WebServer | None = None
+        self._overview: Overview | None = None
 
     def follow(self, accounts: AccountBook) -> None:
         """Links of an account end with it."""
@@ -105,22 +106,23 @@ class WebRoom:
 
     async def close(self) -> None:
         """Stop serving; calling again is harmless."""
+        if self._overview is not None:
+            self._overview.stop()
         if self._server is not None:
             await self._server.close()
 
     def routes(self, control: ApiControl) -> list[AbstractRouteDef]:
         """Everything that is served."""
         gate = self._gate
-        visitors = Visitors(
-            control, self.invitations, self.provisioning, self._tries, url=self.public_url
-        )
+        overview = self._overview = Overview(control, gate)
+        visitors = Visitors(control, self.invitations, self.provisioning, self._tries, url=self.url)
         return [
             web.static("/static", HERE / "static"),
             *self.public,
             *Entrance(self._access, gate, self._tries).routes(),
             *visitors.routes(),
             *(gate.api(route) for route in (*api_routes(control), *self.authorised)),
-            *Overview(control, gate).routes(),
+            *overview.routes(),
             *People(control, gate).routes(),
             *Calls(control, gate).routes(),
             *Lines(control, gate).routes(),
@@ -128,12 +130,8 @@ class WebRoom:
             *AccessPages(control, gate).routes(),
         ]
 
-    def own_url(self) -> str:
-        """Where the operator reaches it from this machine, or from elsewhere once it is open."""
-        return self.public_url() if self._config.web.is_open else self._url_at(self._first_host())
-
-    def public_url(self) -> str:
-        """Where others reach it, as far as it is open to them."""
+    def url(self) -> str:
+        """Where it is reached: by others as far as it is open to them, else from this machine."""
         web_config = self._config.web
         if web_config.url is not None:
             return web_config.url.rstrip("/")

@@ -47,8 +47,7 @@ class Entrance:
                 "`ringmesh console link` prints a new one",
                 410,
             )
-        self._tries.was_right(request.remote)
-        return self._let_in(session, "/")
+        return self._let_in(request, session, "/")
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
         return self._page(request, _own_path(request.query.get("next", "/")))
@@ -65,8 +64,7 @@ class Entrance:
         if not right:
             await self._wrong(request, "console_login_refused")
             return self._page(request, after, "That is not the password.", 403)
-        self._tries.was_right(request.remote)
-        return self._let_in(self._access.open_session(_browser(request)), after)
+        return self._let_in(request, self._access.open_session(_browser(request)), after)
 
     async def _logout(self, request: web.Request) -> web.StreamResponse:
         response = web.HTTPSeeOther("/login")
@@ -81,7 +79,9 @@ class Entrance:
         log.warning(event, source=request.remote)
         await asyncio.sleep(WRONG_SECONDS)
 
-    def _let_in(self, session: str, path: str) -> web.StreamResponse:
+    def _let_in(self, request: web.Request, session: str, path: str) -> web.StreamResponse:
+        self._tries.was_right(request.remote)
+        log.info("console_opened", source=request.remote)
         response = web.HTTPSeeOther(path)
         self._gate.remember(response, session, SESSION_SECONDS)
         return response

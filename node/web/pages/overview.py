@@ -30,6 +30,11 @@ class Overview:
         self._control = control
         self._gate = gate
         self._watchers = 0
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let go of those who watch: the node ends."""
+        self._stopping.set()
 
     def routes(self) -> list[web.RouteDef]:
         """What they are reached by."""
@@ -83,7 +88,11 @@ class Overview:
             try:
                 if out:
                     await response.write(out)
-                await asyncio.sleep(LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._stopping.wait()
+                break
+            except TimeoutError:
+                continue
             except ConnectionError:
                 break
         return response

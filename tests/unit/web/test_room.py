@@ -76,20 +76,16 @@ async def test_what_other_parts_make_public_is_public() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "own", "public"),
+    ("settings", "url", "cookie"),
     [
-        ({}, "http://127.0.0.1:8060", "http://127.0.0.1:8060"),
-        ({"listen": ("0.0.0.0",)}, "https://192.0.2.7:8060", "https://192.0.2.7:8060"),
-        (
-            {"listen": ("0.0.0.0",), "plain": True},
-            "http://192.0.2.7:8060",
-            "http://192.0.2.7:8060",
-        ),
-        ({"url": "https://x.example/"}, "http://127.0.0.1:8060", "https://x.example"),
+        ({}, "http://127.0.0.1:8060", "ringmesh-8060"),
+        ({"listen": ("0.0.0.0",)}, "https://192.0.2.7:8060", "__Host-ringmesh-8060"),
+        ({"listen": ("0.0.0.0",), "plain": True}, "http://192.0.2.7:8060", "ringmesh-8060"),
+        ({"url": "https://x.example/"}, "https://x.example", "__Host-ringmesh-8060"),
     ],
 )
 def test_links_lead_to_where_the_server_is_reached(
-    settings: dict[str, Any], own: str, public: str
+    settings: dict[str, Any], url: str, cookie: str
 ) -> None:
     room = a_room(Config(web=WebConfig(**settings)))
-    assert (room.own_url(), room.public_url()) == (own, public)
+    assert (room.url(), room._gate.cookie) == (url, cookie)
