@@ -249,6 +249,8 @@ class MeshBranch:
 
     def _forget(self, txn: bytes) -> None:
         self.pending.pop(txn, None)
+        if txn == self.txn:
+            self.client = None
 
     def on_unreachable(self, txn: bytes, reason: Failure) -> None:
         """The node could not be asked, or went away before its final response."""

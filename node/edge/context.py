@@ -62,6 +62,7 @@ class RequestContext:
     device: Device | None = None
     "The one device that a GRUU names, where the request is for it alone (RFC 5627)."
     branches: dict[int, Branch] = field(default_factory=dict)
+    "Those that may have to be cancelled; none any more when the final response went back."
     forking: ForkingContext[int] = field(init=False)
     _next_branch: int = 0
     _timer: Alarm | None = None
@@ -180,10 +181,12 @@ class RequestContext:
     def _carry_out(
         self, decisions: Iterable[Decision[int]], legs: Sequence[Leg], peer_ip: str
     ) -> None:
+        branches = self.branches
         for decision in decisions:
             match decision:
                 case CancelBranch(branch=branch):
-                    self.branches[branch].cancel()
+                    if branch in branches:
+                        branches[branch].cancel()
                 case Forward(response=response, branch=branch):
                     if response.status >= 300:
                         rescued = self.rescue is not None and self.rescue(response)
@@ -351,10 +354,11 @@ class RequestContext:
         if self.done:
             return
         self.done = True
+        self.branches, self.rescue = {}, None  # they lead back here: it goes without the collector
         if self._timer is not None:
             self._timer.cancel()
         if self.forms_dialog and self.group is not None:
-            self.group.pending = False
+            self.group.pending, self.group.abort = False, None
             if response.status >= 300 or self.group.is_over:
                 self.hub.endings.forget(self.group, f"{response.status} {response.reason}")
         if self.offer is not None and response.status >= 300:

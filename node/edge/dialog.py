@@ -197,6 +197,16 @@ class DialogSet:
                 return dialog
         return None
 
+    def let_go(self) -> None:
+        """The set is over: what its dialogs may still be asked leads back to none of them.
+
+        A late answer still finds its dialog here, and all of it goes without the collector, for
+        which tens of thousands of calls are a long pause.
+        """
+        husk = replace(self, dialogs={}, by_branch={})
+        for dialog in self.dialogs.values():
+            dialog.group = husk
+
     def without_call(self, new_id: int, dialog: "Dialog") -> "DialogSet":
         """The subscriptions that go on in `dialog` when the call in it is over."""
         group = replace(

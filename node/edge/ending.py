@@ -48,6 +48,7 @@ class Endings:
         if group.media is not None:
             group.media.close()
         self.on_forgotten(group, reason)
+        group.let_go()
 
     def hang_up(self, group: DialogSet, reason: str, *, spare: NodeId | None = None) -> None:
         """End a set from the middle; `spare` names a node that knows already."""

@@ -281,4 +281,6 @@ class MeshUpstream:
                 self.hub.links.push_2xx(txn.peer, txn.request.txn, data, legs)
             return
         self.answered = response.status >= 200
+        if self.answered:
+            txn.on_cancel = None
         txn.respond(data, legs, final=self.answered)

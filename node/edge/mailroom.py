@@ -146,7 +146,7 @@ class Mailroom:
         """Keep a message that goes to devices, should none of them take it."""
         watched = _Watched(self, context, account, caller)
         watched.alarm = self.hub.later(PATIENCE, watched.silent)
-        context.rescue, context.on_late = watched.rescue, watched.late
+        context.rescue = watched.rescue
 
     # Delivering
 
@@ -256,9 +256,10 @@ class Keeping:
     room: Mailroom
     message: KeptMessage
 
-    def undo(self) -> None:
-        """A device took it after all."""
-        self.room.drop(self.message)
+    def late(self, response: Response) -> None:
+        """A device took it after all, when the sender had its answer."""
+        if response.status < 300:
+            self.room.drop(self.message)
 
 
 @dataclass(slots=True)
@@ -316,16 +317,11 @@ class _Watched:
     keeping: Keeping | None = None
     alarm: Alarm | None = None
 
-    def late(self, response: Response) -> None:
-        """A device took it when the sender had its answer."""
-        if self.keeping is not None and response.status < 300:
-            self.keeping.undo()
-
     def silent(self) -> None:
         """No device answered in time."""
         self.alarm = None
         if not self.context.done and self.keeping is None:
-            self.keeping = self.room.keep(self.context, self.account, self.caller, at_once=False)
+            self._keep()
 
     def rescue(self, response: Response) -> bool:
         """Keep the message in place of its refusal; whether that is what happens."""
@@ -334,8 +330,14 @@ class _Watched:
             return True
         if response.status not in UNREACHED or self.context.done:
             return False
-        self.keeping = self.room.keep(self.context, self.account, self.caller, at_once=False)
+        self._keep()
         return True
+
+    def _keep(self) -> None:
+        context = self.context
+        self.keeping = self.room.keep(context, self.account, self.caller, at_once=False)
+        if self.keeping is not None:
+            context.on_late = self.keeping.late
 
     def _rest(self) -> None:
         if self.alarm is not None:

@@ -87,13 +87,14 @@ class LinkClient:
 
     def end(self, reason: Failure) -> None:
         if not self.ended:
-            self.ended = True
+            self.ended, self.server = True, None
             self.owner.on_unreachable(self.request.txn, reason)
 
     def answered(self, response: Response) -> None:
         if self.ended:
             return
-        self.ended = response.is_final
+        if response.is_final:
+            self.ended, self.server = True, None
         self.owner.on_response(self.request.txn, response, self.network.ips[self.node])
 
 

@@ -227,6 +227,8 @@ class Phone:
                     self._response(self._sent[key], response)
                 case ClientTimedOut(key=key):
                     self._sent[key].over = "timeout"
+                    if self.acknowledges:
+                        self._lost(self._sent[key].request)
                 case ClientFailed(key=key):
                     self._sent[key].over = "failed"
                 case StrayResponse(response=response):
@@ -257,6 +259,8 @@ class Phone:
             is_invite = sent.request.method == "INVITE"
             if self.acknowledges and is_invite and 200 <= response.status < 300:
                 self._acknowledge(sent, response)
+            if self.acknowledges and response.status in (408, 481):
+                self._lost(sent.request)
             return
         role = "WWW" if response.status == 401 else "Proxy"
         challenge = response.get_all(f"{role}-Authenticate")[0]
@@ -267,6 +271,15 @@ class Phone:
         name = "Authorization" if role == "WWW" else "Proxy-Authorization"
         again.append(name, self._digest.answer(challenge, again))
         sent.retry = self.transmit(again)
+
+    def _lost(self, request: Request) -> None:
+        """The other side does not know the call any more: it ends (RFC 3261 12.2.1.2)."""
+        if request.to.tag is None or request.method not in ("INVITE", "UPDATE"):
+            return
+        for talk in self.talks:
+            mine = (talk.call_id, talk.local) == (request.call_id, request.get("From"))
+            if mine and not talk.ended:
+                talk.send("BYE")
 
     def _acknowledge(self, sent: Sent, response: Response) -> None:
         talk = sent.talk(response)

@@ -39,6 +39,8 @@ from tests.support.sip_client import md5_in
 
 T1, T2, LIFE = 0.5, 4.0, 32.0
 "RFC 3261 17.1.1.1 and 13.3.1.4: how a 2xx is repeated until its ACK comes."
+PATIENCE = 5.0
+"Seconds a caller that will give up waits for the 180, which may be lost for good."
 RECEIVE_BUFFER = 4 * 2**20
 SDP = (
     "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n"
@@ -159,7 +161,9 @@ class LoadPhone(asyncio.DatagramProtocol):
         invite = self._request("INVITE", uri, (self._contact,), self._sdp(with_sdp=True))
         client = self._start(invite)
         rings = asyncio.ensure_future(client.rings.wait())
-        await asyncio.wait([rings, client.final], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            [rings, client.final], timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED
+        )
         rings.cancel()
         if not client.final.done():
             await asyncio.sleep(after)
