@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-ON_REQUEST = frozenset({"soak"})
+ON_REQUEST = frozenset({"registrations", "soak"})
 "Benchmarks that take long, and run only where they are named."
 
 

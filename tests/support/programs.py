@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import importlib.util
+import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ PACKAGES = {
     "turnutils_uclient": "coturn",
     "turnutils_natdiscovery": "coturn",
     "turnutils_peer": "coturn",
+    "linphonec": "linphone-cli",
 }
 "Debian's names of the packages that bring the programs."
 _END_GRACE = 3.0
@@ -67,6 +69,26 @@ class Program:
         if text not in self.output:
             pytest.fail(f"{self.name} did not say {text!r} in {within:g} s:\n{self.output}")
 
+    def write(self, text: str) -> None:
+        """Put something on its standard input."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(text.encode())
+
+    async def matches(self, pattern: str, *, since: int = 0, within: float = 5.0) -> re.Match[str]:
+        """Wait until the output after its first `since` characters matches; else fails with it."""
+        try:
+            async with asyncio.timeout(within):
+                while (found := re.compile(pattern).search(self.output, since)) is None:
+                    if self._reading.done():
+                        break
+                    self._grown.clear()
+                    await self._grown.wait()
+        except TimeoutError:
+            found = None
+        if found is None:
+            pytest.fail(f"{self.name} did not say {pattern!r} in {within:g} s:\n{self.output}")
+        return found
+
     async def ends(self, within: float = 10.0) -> int:
         """Wait for the end and return the exit code; fails with the output if it does not come."""
         try:
@@ -95,12 +117,18 @@ class Program:
 
 
 @contextlib.asynccontextmanager
-async def running(*command: str, cwd: Path | None = None) -> AsyncIterator[Program]:
-    """Run a program, output and errors together, until the block ends."""
+async def running(
+    *command: str,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    talks: bool = False,
+) -> AsyncIterator[Program]:
+    """Run a program, output and errors together; `talks`: it is told things meanwhile."""
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=cwd,
-        stdin=asyncio.subprocess.DEVNULL,
+        env=env,
+        stdin=asyncio.subprocess.PIPE if talks else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -127,10 +127,17 @@ class SipClient(asyncio.DatagramProtocol):
         return Request.create("ACK", request.raw_uri, lines)
 
     async def register(
-        self, login: str, password: str, *, contact: str | None = None, expires: int = 300
+        self,
+        login: str,
+        password: str,
+        *,
+        contact: str | None = None,
+        expires: int = 300,
+        headers: Iterable[tuple[str, str]] = (),
     ) -> Response:
         """Register this socket, or another contact, and return the answer to the credentials."""
-        request = self.request("REGISTER", login=login, headers=[("Expires", str(expires))])
+        lines = [("Expires", str(expires)), *headers]
+        request = self.request("REGISTER", login=login, headers=lines)
         if contact is not None:
             request.set("Contact", contact)
         return await self.ask_as(DigestClient(login, password), request)
@@ -146,10 +153,12 @@ def _host(endpoint: Endpoint) -> str:
 
 
 @asynccontextmanager
-async def sip_client(server: Endpoint, *, ip: str | None = None) -> AsyncIterator[SipClient]:
+async def sip_client(
+    server: Endpoint, *, ip: str | None = None, port: int = 0
+) -> AsyncIterator[SipClient]:
     """A client on a port of its own, by default on the server's own address."""
     transport, client = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: SipClient(server), local_addr=(ip or server.host, 0)
+        lambda: SipClient(server), local_addr=(ip or server.host, port)
     )
     try:
         yield client

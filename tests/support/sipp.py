@@ -19,6 +19,7 @@ import pytest
 from node.phone.tones import tone
 from tests.support.ports import free_port, free_udp_block
 from tests.support.programs import Program, running
+from tests.support.sipp_script import scenario as scenario_of
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 _RTP_PORTS = 64
@@ -116,7 +117,7 @@ async def sipp(
 
     Args:
         folder: an empty folder of its own.
-        scenario: name of a file in `scenarios/`, without `.xml`.
+        scenario: name of a file in `scenarios/`, without `.xml`; or a script of several lines.
         target: `host:port` to talk to; `None` for scenarios that wait.
         accounts: one for each call in turn; from the first again when they are used up.
         transport: udp or tcp.
@@ -132,7 +133,15 @@ async def sipp(
         limit: seconds after which the run fails.
     """
     port, media = port or free_port(ip), free_udp_block(ip, _RTP_PORTS)
-    options = ["-sf", str(_prepare(folder, scenario, say)), "-i", ip, "-p", str(port), "-mi", ip]
+    is_script = "\n" in scenario
+    if is_script:
+        name, text = "script", scenario_of("script", scenario)
+        calls_out = scenario.lstrip().startswith(">")
+    else:
+        name, text = scenario, (SCENARIOS / f"{scenario}.xml").read_text()
+        calls_out = scenario in _CALLERS
+    path = _prepare(folder, name, text, say)
+    options = ["-sf", str(path), "-i", ip, "-p", str(port), "-mi", ip]
     options += [
         "-mp",
         str(media),
@@ -151,7 +160,7 @@ async def sipp(
         rows.write_text("\n".join(["SEQUENTIAL", *(account.row for account in accounts), ""]))
         options += ["-inf", str(rows)]
         aims = {account.aim for account in accounts}
-        if target is not None and len(aims) == 1 and (aim := aims.pop()) and scenario in _CALLERS:
+        if target is not None and len(aims) == 1 and (aim := aims.pop()) and calls_out:
             options += ["-auth_uri", f"{aim}@{target}"]
     if target is not None and scenario == "register":
         options += ["-auth_uri", target]  # of itself it forgets the brackets of IPv6
@@ -161,22 +170,21 @@ async def sipp(
         options += [target]
     async with running("sipp", *options, cwd=folder) as program:
         if target is None:
-            await _listening(program, ip, port)
+            await _listening(program, ip, port, folder / "errors.log")
         yield Sipp(program, folder, ip, port)
 
 
-def _prepare(folder: Path, scenario: str, say: int | None) -> Path:
-    text = (SCENARIOS / f"{scenario}.xml").read_text()
+def _prepare(folder: Path, name: str, text: str, say: int | None) -> Path:
     if say is not None:
         sound = folder / "say.ul"
         sound.write_bytes(ulaw(tone(say, 2, rate=8000).samples))
         text = text.replace(_SOUND_MARK, _SAY.format(sound=sound))
-    path = folder / f"{scenario}.xml"
+    path = folder / f"{name}.xml"
     path.write_text(text)
     return path
 
 
-async def _listening(program: Program, ip: str, port: int) -> None:
+async def _listening(program: Program, ip: str, port: int, errors: Path) -> None:
     """Wait until the kernel shows the port: SIPp prints nothing useful when it is ready."""
     number = int.from_bytes(bytes(map(int, ip.split("."))), "little")
     entry = f"{number:08X}:{port:04X}"
@@ -186,7 +194,8 @@ async def _listening(program: Program, ip: str, port: int) -> None:
             if any(entry in table for table in tables):
                 return
             await asyncio.sleep(0.02)
-    pytest.fail(f"SIPp did not start:\n{program.output}")
+    said = errors.read_text(errors="replace") if errors.exists() else program.output
+    pytest.fail(f"SIPp did not start:\n{said}")
 
 
 def ulaw(samples: Sequence[int]) -> bytes:
