@@ -27,8 +27,8 @@ DOCUMENTS = sorted(
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:\.venv/bin/|/bin/|^|[`$ ])ringmesh ([a-z][^`\n#|]*)", re.MULTILINE)
-SALTS = ("oid 1", "number 1")
-"No commands: the salts of Argon2id."
+NO_COMMANDS = ("oid 1", "number 1", "sealed")
+"Salts of Argon2id, the magic of sealed files."
 COMMANDS = typer.main.get_command(app)
 
 
@@ -51,7 +51,8 @@ def commands_in(text: str) -> Iterator[str]:
     """Command lines of ours in code: in fences, and between backquotes."""
     for match in FENCE.finditer(text):
         if match[1] in ("", "sh", "bash", "console", "ini"):
-            yield from (found[1] for found in COMMAND.finditer(match[2]))
+            code = re.sub(r"(?m)(^|\s)#.*$", "", match[2])
+            yield from (found[1] for found in COMMAND.finditer(code))
     for inline in re.finditer(r"`([^`\n]+)`", FENCE.sub("", text)):
         yield from (found[1] for found in COMMAND.finditer(inline[0].strip("`")))
 
@@ -59,10 +60,12 @@ def commands_in(text: str) -> Iterator[str]:
 def complaint(line: str) -> str | None:
     """What is wrong with a command line; placeholders and values are not looked at."""
     command: Any = COMMANDS
-    if line in SALTS:
+    if line in NO_COMMANDS:
         return None
     words = line.split()
-    while words and hasattr(command, "commands"):
+    while words and words[0] == "ringmesh":  # `sudo -u ringmesh ringmesh status`
+        words = words[1:]
+    while words and not words[0].startswith("/") and hasattr(command, "commands"):
         named = command.commands.get(words[0])
         if named is None:
             return f"ringmesh has no command {words[0]!r}: {line}"
