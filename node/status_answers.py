@@ -15,7 +15,7 @@ from node.outer_watch import OuterWatch
 from node.relaying.room import RelayRoom
 from node.sheet import ServedAt
 from node.sip.registrar import Registrar
-from node.software import VERSION
+from node.software import IS_COMPILED, VERSION
 from node.tracing.counts import Counts
 
 
@@ -51,6 +51,7 @@ class StatusAnswers:
             "network": self.config.network,
             "server": self.served_at.server,
             "version": VERSION,
+            "compiled": IS_COMPILED,
             "domains": list(self.config.domains),
             "addresses": [str(endpoint) for endpoint in self.own_endpoints],
             "outer": self.outer_watch.told(),

@@ -6,10 +6,10 @@ from node.cli.output import print_json
 
 def version(as_json: AsJson = False, state: State = None) -> None:
     """Print the version of this program and of the protocol it speaks."""
-    from importlib.metadata import version as version_of
+    from node.software import IS_COMPILED, VERSION
 
-    own = version_of("ringmesh")
     if as_json:
-        print_json({"version": own, "protocol": "ringmesh/1"})
+        print_json({"version": VERSION, "protocol": "ringmesh/1", "compiled": IS_COMPILED})
     else:
-        print(f"ringmesh {own} (protocol ringmesh/1)")  # noqa: T201 (the answer itself)
+        kind = ", SIP path compiled" if IS_COMPILED else ""
+        print(f"ringmesh {VERSION} (protocol ringmesh/1{kind})")  # noqa: T201 (the answer itself)

@@ -216,9 +216,9 @@ class RequestContext:
             return
         try:
             out_legs = self._carry_media(out, branch, tag, legs, peer_ip)
-        except NoIndex as error:
+        except NoIndex as full:
             if success:
-                self._refuse_answer(dialog, 480, str(error))
+                self._refuse_answer(dialog, 480, str(full))
             return
         except (PeerError, RelayError) as error:
             self.hub.log.warning(

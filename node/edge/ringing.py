@@ -181,8 +181,8 @@ class Ringing:
         """Ring these at once, and let the context do the rest."""
         try:
             branches = self.make(context, devices, divert, context)
-        except SipParseError as error:
-            self._refuse(context, divert.place, error.status, error.reason)
+        except SipParseError as refusal:
+            self._refuse(context, divert.place, refusal.status, refusal.reason)
             return
         except (PeerError, RelayError) as error:
             self._refuse(context, divert.place, status_of(error), str(error))

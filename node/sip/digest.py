@@ -69,16 +69,28 @@ _ALGORITHMS: Final = {"md5": Algorithm.MD5, "sha-256": Algorithm.SHA256}
 class Role(enum.Enum):
     """Who asks: a registrar answers 401, a proxy 407 (RFC 3261 22.2, 22.3)."""
 
-    REGISTRAR = (401, "WWW-Authenticate", "Authorization")
-    PROXY = (407, "Proxy-Authenticate", "Proxy-Authorization")
+    REGISTRAR = (401, "WWW-Authenticate", "Authorization", "authorization")
+    PROXY = (407, "Proxy-Authenticate", "Proxy-Authorization", "proxy-authorization")
 
-    def __init__(self, status: int, challenge: str, credentials: str) -> None:
-        self.status = status
-        self.challenge = challenge
-        "The header field that asks."
-        self.credentials = credentials
-        "The header field that answers."
-        self.credentials_key = credentials.lower()
+    @property
+    def status(self) -> int:
+        """Of the response that asks."""
+        return self._value_[0]
+
+    @property
+    def challenge(self) -> str:
+        """The header field that asks."""
+        return self._value_[1]
+
+    @property
+    def credentials(self) -> str:
+        """The header field that answers."""
+        return self._value_[2]
+
+    @property
+    def credentials_key(self) -> str:
+        """The same, in lower case."""
+        return self._value_[3]
 
 
 class StoredCredential(NamedTuple):

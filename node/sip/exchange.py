@@ -1,9 +1,10 @@
 """One transaction each: what it remembers, and how it performs the steps of its state table."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import Final
 
 from federation.model.clocks import Monotonic
+from federation.model.errors import UsageError
 from node.sip.effects import (
     AckArrived,
     ClientFailed,
@@ -27,6 +28,17 @@ from node.sip.states import (
     Step,
 )
 from node.sip.timers import Timed
+
+SEND_REQUEST: Final = Step.SEND_REQUEST
+SEND_ACK: Final = Step.SEND_ACK
+SEND_RESPONSE: Final = Step.SEND_RESPONSE
+SEND_AGAIN: Final = Step.SEND_AGAIN
+SEND_TRYING: Final = Step.SEND_TRYING
+DELIVER: Final = Step.DELIVER
+DELIVER_STRAY: Final = Step.DELIVER_STRAY
+DELIVER_ACK: Final = Step.DELIVER_ACK
+REPORT_TIMEOUT: Final = Step.REPORT_TIMEOUT
+REPORT_FAILURE: Final = Step.REPORT_FAILURE
 
 
 class Transaction(Timed):
@@ -125,7 +137,16 @@ class ServerTransaction(Transaction):
 
     def perform(self, step: Step, message: Message | None, emit: Emit) -> None:
         """Carry out one step of the table."""
-        self._STEPS[step](self, message, emit)
+        if step is SEND_RESPONSE:
+            self._send_response(message, emit)
+        elif step is SEND_AGAIN:
+            self._send_again(emit)
+        elif step is SEND_TRYING:
+            self._send_trying(emit)
+        elif step is DELIVER_ACK:
+            self._deliver_ack(message, emit)
+        else:
+            raise UsageError(f"no step of a server: {step}")
 
     def _send_response(self, message: Message | None, emit: Emit) -> None:
         assert isinstance(message, Response)
@@ -133,27 +154,20 @@ class ServerTransaction(Transaction):
             message.ensure_content_length()
         self._last = message.encode()
         self._request = None
-        self._send_again(message, emit)
+        self._send_again(emit)
 
-    def _send_again(self, message: Message | None, emit: Emit) -> None:
+    def _send_again(self, emit: Emit) -> None:
         if self._last is not None:
             emit(Send(self._last, self.reply_flow))
 
-    def _send_trying(self, message: Message | None, emit: Emit) -> None:
+    def _send_trying(self, emit: Emit) -> None:
         if self._request is not None:
             self._last = Response.answering(self._request, 100).encode()
-            self._send_again(None, emit)
+            self._send_again(emit)
 
     def _deliver_ack(self, message: Message | None, emit: Emit) -> None:
         assert isinstance(message, Request)
         emit(AckArrived(message, self.flow))
-
-    _STEPS: ClassVar[Mapping[Step, Callable[["ServerTransaction", Message | None, Emit], None]]] = {
-        Step.SEND_RESPONSE: _send_response,
-        Step.SEND_AGAIN: _send_again,
-        Step.SEND_TRYING: _send_trying,
-        Step.DELIVER_ACK: _deliver_ack,
-    }
 
 
 class ClientTransaction(Transaction):
@@ -181,9 +195,22 @@ class ClientTransaction(Transaction):
 
     def perform(self, step: Step, message: Message | None, emit: Emit) -> None:
         """Carry out one step of the table; `Step.SEND_CANCEL` is the layer's."""
-        self._STEPS[step](self, message, emit)
+        if step is DELIVER:
+            self._deliver(message, emit)
+        elif step is SEND_REQUEST:
+            self.send_request(emit)
+        elif step is SEND_ACK:
+            self._send_ack(message, emit)
+        elif step is DELIVER_STRAY:
+            self._deliver_stray(message, emit)
+        elif step is REPORT_TIMEOUT:
+            self._report_timeout(emit)
+        elif step is REPORT_FAILURE:
+            self._report_failure(emit)
+        else:
+            raise UsageError(f"no step of a client: {step}")
 
-    def send_request(self, message: Message | None, emit: Emit) -> None:
+    def send_request(self, emit: Emit) -> None:
         """Send the request, first or again."""
         emit(Send(self._data, self.flow))
 
@@ -210,22 +237,13 @@ class ClientTransaction(Transaction):
         assert isinstance(message, Response)
         emit(StrayResponse(message, self.flow))
 
-    def _report_timeout(self, message: Message | None, emit: Emit) -> None:
+    def _report_timeout(self, emit: Emit) -> None:
         if not self.is_internal:
             emit(ClientTimedOut(self.key))
 
-    def _report_failure(self, message: Message | None, emit: Emit) -> None:
+    def _report_failure(self, emit: Emit) -> None:
         if not self.is_internal:
             emit(ClientFailed(self.key))
-
-    _STEPS: ClassVar[Mapping[Step, Callable[["ClientTransaction", Message | None, Emit], None]]] = {
-        Step.SEND_REQUEST: send_request,
-        Step.SEND_ACK: _send_ack,
-        Step.DELIVER: _deliver,
-        Step.DELIVER_STRAY: _deliver_stray,
-        Step.REPORT_TIMEOUT: _report_timeout,
-        Step.REPORT_FAILURE: _report_failure,
-    }
 
 
 AnyTransaction = ServerTransaction | ClientTransaction

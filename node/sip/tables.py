@@ -61,7 +61,7 @@ class TransactionTables:
             self.clients[txn.key] = txn
             self.requests += 1
             watched = True
-            txn.send_request(None, emit)
+            txn.send_request(emit)
         if watched:
             remote = (txn.flow.transport, txn.flow.remote)
             self._by_remote.setdefault(remote, {})[txn] = None

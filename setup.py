@@ -1,0 +1,54 @@
+"""Compiles the SIP path, where that is asked for: everything else stands in pyproject.toml.
+
+`RINGMESH_COMPILE=1 pip wheel .` makes a wheel for this Python and machine in which the modules of
+`COMPILED` are C extensions, made by mypyc of the very same source; it needs a C compiler. Without
+the variable nothing is compiled, and nothing that is compiled is needed.
+"""
+
+import os
+from pathlib import Path
+
+from setuptools import setup
+
+MYPYC = "mypy>=1.18"
+"Brings mypyc; asked for only where something is compiled."
+
+COMPILED = {
+    "federation/model": "address clocks",
+    "node/sip": (
+        "auth_params binding digest effects errors exchange flow forking gruu header_lines headers"
+        " line matching message names nonce overload raw registrar senders states tables text"
+        " timers transaction typed_headers uri views"
+    ),
+    "node/sip/transports": "udp",
+    "node/edge": (
+        "alarms branches branching calls context credentials dialog edge ending flows forward hub"
+        " identifiers identity indialog ingress journal registration replies ringing session_timer"
+        " strangers token trunk_branch"
+    ),
+}
+"What a call and a registration go through. A class must be compiled with those derived from it."
+
+MYPY_OPTIONS = ["--config-file=", "--ignore-missing-imports", "--python-version=3.11"]
+"Libraries need not be there to compile; `make lint` is what checks types."
+
+
+def extensions() -> list[object]:
+    """The extensions asked for."""
+    if os.environ.get("RINGMESH_COMPILE") != "1":
+        return []
+    try:
+        from mypyc.build import mypycify
+    except ImportError:  # asked for the requirements, which bring it
+        return []
+    files = [f"{folder}/{name}.py" for folder, names in COMPILED.items() for name in names.split()]
+    missing = [file for file in files if not Path(file).is_file()]
+    if missing:
+        raise SystemExit(f"setup.py names modules that are not there: {', '.join(missing)}")
+    return list(mypycify([*MYPY_OPTIONS, *files], opt_level="2", debug_level="0", multi_file=True))
+
+
+setup(
+    ext_modules=extensions(),
+    setup_requires=[MYPYC] if os.environ.get("RINGMESH_COMPILE") == "1" else [],
+)

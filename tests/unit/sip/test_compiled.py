@@ -1,0 +1,46 @@
+"""Which modules are compiled, and that a run meant for them really runs them."""
+
+import ast
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from node.software import IS_COMPILED
+
+ROOT = Path(__file__).parents[3]
+
+
+def compiled_modules() -> list[str]:
+    """The modules that setup.py names."""
+    for node in ast.parse((ROOT / "setup.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "COMPILED":
+            folders: dict[str, str] = ast.literal_eval(node.value)
+            return [
+                f"{folder.replace('/', '.')}.{name}"
+                for folder, names in folders.items()
+                for name in names.split()
+            ]
+    raise AssertionError("setup.py names nothing")
+
+
+def test_every_module_that_is_compiled_is_there() -> None:
+    for module in compiled_modules():
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
+
+
+def test_all_of_them_are_compiled_or_none() -> None:
+    """What was left over of one build never mixes with the source."""
+    for module in compiled_modules():
+        spec = find_spec(module)
+        assert spec is not None
+        assert spec.origin is not None
+        assert spec.origin.endswith(".py") is not IS_COMPILED, module
+
+
+@pytest.mark.skipif(
+    "RINGMESH_EXPECT_COMPILED" not in os.environ, reason="asked of `make test-fast`"
+)
+def test_this_run_is_one_of_the_compiled_modules() -> None:
+    assert IS_COMPILED
