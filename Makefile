@@ -86,7 +86,7 @@ $(FAST)/.made: $(VENV)/.installed setup.py $(SOURCES)
 		"(Debian, Ubuntu: sudo apt install gcc python3-dev); make up does without." >&2; exit 1; }
 	@echo "Compiling the SIP path (once after a change, one to two minutes) …" >&2
 	@rm -rf $(FAST) build
-	@RINGMESH_COMPILE=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	@COMPILE_RINGMESH=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--no-deps --target $(FAST) .
 	@rm -rf build
 	@touch $@

@@ -1,6 +1,6 @@
 """Compiles the SIP path, where that is asked for: everything else stands in pyproject.toml.
 
-`RINGMESH_COMPILE=1 pip wheel .` makes a wheel for this Python and machine in which the modules of
+`COMPILE_RINGMESH=1 pip wheel .` makes a wheel for this Python and machine in which the modules of
 `COMPILED` are C extensions, made by mypyc of the very same source; it needs a C compiler. Without
 the variable nothing is compiled, and nothing that is compiled is needed.
 """
@@ -14,7 +14,7 @@ MYPYC = "mypy>=1.18"
 "Brings mypyc; asked for only where something is compiled."
 
 COMPILED = {
-    "federation/model": "address clocks",
+    "federation/model": "address",
     "node/sip": (
         "auth_params binding digest effects errors exchange flow forking gruu header_lines headers"
         " line matching message names nonce overload raw registrar senders states tables text"
@@ -35,7 +35,7 @@ MYPY_OPTIONS = ["--config-file=", "--ignore-missing-imports", "--python-version=
 
 def extensions() -> list[object]:
     """The extensions asked for."""
-    if os.environ.get("RINGMESH_COMPILE") != "1":
+    if os.environ.get("COMPILE_RINGMESH") != "1":
         return []
     try:
         from mypyc.build import mypycify
@@ -50,5 +50,5 @@ def extensions() -> list[object]:
 
 setup(
     ext_modules=extensions(),
-    setup_requires=[MYPYC] if os.environ.get("RINGMESH_COMPILE") == "1" else [],
+    setup_requires=[MYPYC] if os.environ.get("COMPILE_RINGMESH") == "1" else [],
 )

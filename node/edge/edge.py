@@ -138,6 +138,7 @@ class Edge:
         peers = PeerNames(parts.trunks.book)
         self.journal = Journal(hub, parts.records, parts.counts, peers)
         self.dialogs = hub.dialogs
+        self._wires = parts.wires
         self._do = self._handlers()
         self._timers = hub.layer.timers
         self._waker = Waker(hub.alarms, self._on_timer)
@@ -314,7 +315,6 @@ class Edge:
 
     def _handlers(self) -> Mapping[type[Effect], Callable[[Any], None]]:
         return {
-            Send: self._send,
             RequestArrived: self._ingress.request,
             ResponseArrived: self._responded,
             AckArrived: self._ingress.ack,
@@ -327,9 +327,11 @@ class Edge:
         }
 
     def _carry_out(self, effects: Iterable[Effect]) -> None:
-        do = self._do
         for effect in effects:
-            do[type(effect)](effect)
+            if type(effect) is Send:
+                self._wires.send(effect.data, effect.flow)
+            else:
+                self._do[type(effect)](effect)
         bound = self._timers.bound
         if bound is not None and bound < self._waker.bound:
             self._waker.wake(bound)

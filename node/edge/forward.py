@@ -11,7 +11,7 @@ from node.names import OwnNames
 from node.sip.errors import SipParseError
 from node.sip.flow import Flow
 from node.sip.headers import NameAddr, Via
-from node.sip.line import Line, ReadLine
+from node.sip.line import Line, ReadLine, read_soon
 from node.sip.message import Request, Response
 
 MAX_FORWARDS = 70
@@ -90,7 +90,9 @@ class Forwarder:
     def push_via(self, request: Request, receiver: Side, mark: str = "") -> None:
         """Add our Via with a fresh branch, and the `loop_mark` of what came where it could loop."""
         via = self.via(receiver, self.new_branch() + mark)
-        request.put(ReadLine("via", f"Via: {via}", (via,)))
+        line = ReadLine("via", f"Via: {via}", (via,))
+        read_soon(line)
+        request.put(line)
 
     def loop_mark(self, request: Request) -> str:
         """What tells a loop from a spiral (16.3 step 4, RFC 5393 4.2).

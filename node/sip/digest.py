@@ -16,6 +16,7 @@ import hmac
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from federation.model.clocks import Entropy, UnixTime
@@ -138,8 +139,9 @@ class Challenge(NamedTuple):
     failure: Failure
 
 
-class DigestCredentials(NamedTuple):
-    """The parameters of one Authorization or Proxy-Authorization line."""
+@dataclass(slots=True, init=False)
+class DigestCredentials:
+    """The parameters of one Authorization or Proxy-Authorization line; nobody changes them."""
 
     username: str
     realm: str
@@ -150,6 +152,28 @@ class DigestCredentials(NamedTuple):
     qop: str
     cnonce: str
     count_text: str
+
+    def __init__(
+        self,
+        username: str,
+        realm: str,
+        nonce: str,
+        uri: str,
+        response: str,
+        algorithm: Algorithm,
+        qop: str,
+        cnonce: str,
+        count_text: str,
+    ) -> None:
+        self.username = username
+        self.realm = realm
+        self.nonce = nonce
+        self.uri = uri
+        self.response = response
+        self.algorithm = algorithm
+        self.qop = qop
+        self.cnonce = cnonce
+        self.count_text = count_text
 
     @classmethod
     def parse(cls, text: str) -> "DigestCredentials":
@@ -169,15 +193,15 @@ class DigestCredentials(NamedTuple):
         """
         try:
             found = cls(
-                username=params["username"],
-                realm=params["realm"],
-                nonce=params["nonce"],
-                uri=params["uri"],
-                response=params["response"].lower(),
-                algorithm=_ALGORITHMS[params.get("algorithm", "MD5").lower()],
-                qop=params["qop"].lower(),
-                cnonce=params["cnonce"],
-                count_text=params["nc"],
+                params["username"],
+                params["realm"],
+                params["nonce"],
+                params["uri"],
+                params["response"].lower(),
+                _ALGORITHMS[params.get("algorithm", "MD5").lower()],
+                params["qop"].lower(),
+                params["cnonce"],
+                params["nc"],
             )
         except KeyError as error:
             raise SipParseError(400, "Incomplete credentials") from error

@@ -14,7 +14,7 @@ DEFAULT_TLS_PORT = 5061
 "The same over TLS."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Flow:
     """A transport, our end and the other end, and for streams which connection it was.
 
@@ -49,6 +49,21 @@ class Flow:
     def uri_transport(self) -> str:
         """What `;transport=` says of it: `ws` for both kinds of WebSocket (RFC 7118 5.2.2)."""
         return "ws" if self.is_web else self.transport.lower()
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:  # a transport hands out the same object again, as a rule
+            return True
+        return (
+            isinstance(other, Flow)
+            and self.remote == other.remote
+            and self.id == other.id
+            and self.transport == other.transport
+            and self.local == other.local
+            and self.name == other.name
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.transport, self.local, self.remote, self.id, self.name))
 
     def __str__(self) -> str:
         return f"{self.transport}:{self.remote}" + (f"#{self.id}" if self.id else "")

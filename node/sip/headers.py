@@ -67,7 +67,7 @@ class CSeq(NamedTuple):
         return f"{self.number} {self.method}"
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True, init=False, unsafe_hash=True)
 class NameAddr:
     """A display name, a URI and header parameters (RFC 3261 20.10, 20.20, 20.34, 20.39).
 
@@ -77,15 +77,18 @@ class NameAddr:
     display: str
     "The display name without quotes and escapes; empty for none."
     uri: Uri
-    params: Params = ()
+    params: Params
     "Parameters of the header field, not of the URI."
     tag: str | None = field(init=False, repr=False, compare=False)
     "The dialog tag, `None` if absent or empty."
+    _without_tag: str | None = field(init=False, repr=False, compare=False)
 
-    _without_tag: str | None = field(default=None, init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        self.tag = (find_param(self.params, "tag") or None) if self.params else None
+    def __init__(self, display: str, uri: Uri, params: Params = ()) -> None:
+        self.display = display
+        self.uri = uri
+        self.params = params
+        self.tag = (find_param(params, "tag") or None) if params else None
+        self._without_tag = None
 
     @staticmethod
     def parse(text: str) -> "NameAddr":
@@ -125,15 +128,30 @@ class NameAddr:
         return type(self)(self.display, self.uri, without_param(self.params, name))
 
 
-class Via(NamedTuple):
-    """One hop that a request came through (RFC 3261 20.42, RFC 3581)."""
+@dataclass(slots=True, init=False, unsafe_hash=True)
+class Via:
+    """One hop that a request came through (RFC 3261 20.42, RFC 3581).
+
+    Never changed: messages share their values.
+    """
 
     transport: str
     "In upper case."
     host: str
     "The sent-by host in lower case, IPv6 without its brackets."
-    port: int | None = None
-    params: Params = ()
+    port: int | None
+    params: Params
+    branch: str | None = field(init=False, repr=False, compare=False)
+    "The branch parameter, `None` if absent or empty."
+
+    def __init__(
+        self, transport: str, host: str, port: int | None = None, params: Params = ()
+    ) -> None:
+        self.transport = transport
+        self.host = host
+        self.port = port
+        self.params = params
+        self.branch = find_param(params, "branch") or None
 
     @staticmethod
     def parse(text: str) -> "Via":
@@ -145,23 +163,13 @@ class Via(NamedTuple):
         return _parse_via(text)
 
     def __str__(self) -> str:
-        transport, host, port, params = self
-        if ":" in host:
-            host = f"[{host}]"
-        if port is not None:
-            host = f"{host}:{port}"
-        return f"SIP/2.0/{transport} {host}{format_params(params)}"
+        return f"SIP/2.0/{self.transport} {self.sent_by}{format_params(self.params)}"
 
     @property
     def sent_by(self) -> str:
         """Host and port as written in the field (RFC 3261 18.1.1)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port is None else f"{host}:{self.port}"
-
-    @property
-    def branch(self) -> str | None:
-        """The branch parameter, `None` if absent or empty."""
-        return find_param(self.params, "branch") or None
 
     @property
     def has_cookie(self) -> bool:

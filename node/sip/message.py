@@ -28,9 +28,9 @@ _METHOD: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]++")
 _OUR_VERSION: Final = re.compile(r"SIP/2\.0", re.IGNORECASE | re.ASCII)
 _VERSION: Final = re.compile(r"SIP/[0-9]++\.[0-9]++", re.IGNORECASE | re.ASCII)
 _STATUS: Final = re.compile(r"[1-6][0-9][0-9]")
-_ANSWER_NEEDS: Final = ("via", "from", "to", "call-id", "cseq")
+METHODS: Final = frozenset(("INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS"))
+"Methods that most requests have, and that need no look at their characters."
 _RETURNED: Final = frozenset(("via", "from", "to"))
-_ALL_READ: Final = frozenset((ReadLine,))
 _COPIED: Final = frozenset(("via", "from", "to", "call-id", "cseq"))
 _COPIED_TRYING: Final = _COPIED | {"timestamp"}
 _COPIED_DIALOG: Final = _COPIED | {"record-route"}
@@ -71,8 +71,9 @@ class Message(TypedHeaders):
         Raises:
             SipParseError: it is malformed, says two different lengths, or more than there is.
         """
-        length, *others = {line.value for line in self.lines("content-length")}
-        if others:
+        lines = self.lines("content-length")
+        length: int = lines[0].value
+        if len(lines) > 1 and any([line.value != length for line in lines]):
             raise SipParseError(400, "Conflicting Content-Length")
         if length > len(self._body):
             raise SipParseError(400, "Content-Length larger than the body")
@@ -103,12 +104,12 @@ class Message(TypedHeaders):
                 raise SipParseError(400, "Repeated header field that may occur once")
             for key in repeated & LISTS:
                 self._list(key)
-        if not _ALL_READ.issuperset(map(type, lines)):
-            for line in lines:
+        for line in lines:
+            if type(line) is not ReadLine:
                 _ = line.value
-        if not first.keys() >= NEEDED:
-            missing = next(key for key in _ANSWER_NEEDS if key not in first)
-            raise SipParseError(400, f"Missing {missing}")
+        for key in NEEDED:
+            if key not in first:
+                raise SipParseError(400, f"Missing {key}")
 
     # Writing
 
@@ -211,7 +212,7 @@ class Request(Message):
         return self._twin(lines, first)
 
     def _answerable(self) -> "Request | None":
-        present = self.method != "ACK" and all(key in self._first for key in _ANSWER_NEEDS)
+        present = self.method != "ACK" and all(key in self._first for key in NEEDED)
         return self if present else None
 
     def _check(self) -> None:
@@ -333,10 +334,12 @@ def parse_message(data: bytes) -> Request | Response:
 
 def _read_request(raw: RawMessage) -> Request:
     parts = raw.start.split(" ", 3)
-    if len(parts) != 3 or not _METHOD.fullmatch(parts[0]) or not parts[1]:
+    if len(parts) != 3 or not parts[1]:
         raise SipParseError(400, "Bad request line")
     method, uri, version = parts
-    if not _OUR_VERSION.fullmatch(version):
+    if method not in METHODS and not _METHOD.fullmatch(method):
+        raise SipParseError(400, "Bad request line")
+    if version != "SIP/2.0" and not _OUR_VERSION.fullmatch(version):
         if _VERSION.fullmatch(version):
             raise SipParseError(505, REASONS[505])
         raise SipParseError(400, "Bad request line")
@@ -346,7 +349,8 @@ def _read_request(raw: RawMessage) -> Request:
 def _read_response(raw: RawMessage) -> Response:
     version, _, rest = raw.start.partition(" ")
     status, _, reason = rest.partition(" ")
-    if not _OUR_VERSION.fullmatch(version) or not _STATUS.fullmatch(status):
+    is_ours = version == "SIP/2.0" or _OUR_VERSION.fullmatch(version) is not None
+    if not is_ours or not _STATUS.fullmatch(status):
         raise SipParseError(400, "Bad status line")
     return Response(raw.start, int(status), reason, raw.lines, raw.body)
 

@@ -1,7 +1,7 @@
 """Cutting a message into start line, header lines and body."""
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from node.sip.errors import SipParseError
 from node.sip.line import Line, read_lines
@@ -19,12 +19,15 @@ _ANSWER_NAMES: Final = {
 }  # fmt: skip
 
 
-class RawMessage(NamedTuple):
+class RawMessage:
     """A message cut up but not read."""
 
-    start: str
-    lines: list[Line]
-    body: bytes
+    __slots__ = ("body", "lines", "start")
+
+    def __init__(self, start: str, lines: list[Line], body: bytes) -> None:
+        self.start = start
+        self.lines = lines
+        self.body = body
 
 
 def cut_message(data: bytes) -> RawMessage:
@@ -39,11 +42,10 @@ def cut_message(data: bytes) -> RawMessage:
     head, end, body = data.partition(b"\r\n\r\n")
     if not end:
         raise SipParseError(400, "Header section without end")
-    ends = head.count(b"\r\n")
-    if head.count(b"\n") != ends or head.count(b"\r") != ends:
-        raise SipParseError(400, "Bare line end in the header section")
     texts = _cut(head)
     start = texts.pop(0)
+    if "\r" in start or "\n" in start:
+        raise SipParseError(400, "Bare line end in the header section")
     if len(texts) > MAX_HEADER_LINES:
         raise SipParseError(513, "Too many header fields")
     return RawMessage(start, read_lines(texts), body)

@@ -7,7 +7,6 @@ whose end timer is zero for them.
 """
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from node.sip.timers import (
@@ -26,7 +25,13 @@ from node.sip.timers import (
 )
 
 
-class State(enum.StrEnum):
+class _Name(enum.StrEnum):
+    """A word that tables are looked up by: its hash is that of a string, and made once."""
+
+    __hash__ = str.__hash__
+
+
+class State(_Name):
     """Where a transaction stands."""
 
     CALLING = "Calling"
@@ -38,7 +43,7 @@ class State(enum.StrEnum):
     TERMINATED = "Terminated"
 
 
-class Event(enum.StrEnum):
+class Event(_Name):
     """What moves a transaction: a message from either side, or its own timers."""
 
     PROVISIONAL = "1xx"
@@ -52,7 +57,7 @@ class Event(enum.StrEnum):
     ABANDONED = "no answer to send"
 
 
-class Step(enum.StrEnum):
+class Step(_Name):
     """What a transaction does on a transition."""
 
     SEND_REQUEST = "send the request"
@@ -100,8 +105,8 @@ class Machine:
 
     name: str
     start: State
-    rules: Mapping[State, Mapping[Event, Rule]]
-    timing: Mapping[State, Timing]
+    rules: dict[State, dict[Event, Rule]]
+    timing: dict[State, Timing]
     done: frozenset[State] = field(default=frozenset())
     "States in which the TU has had or given its final answer, so that they may be cut short."
 

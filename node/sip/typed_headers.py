@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from node.sip.errors import SipParseError
 from node.sip.header_lines import HeaderLines
 from node.sip.headers import CSeq, NameAddr, Via
-from node.sip.line import Line, ReadLine
+from node.sip.line import Line, ReadLine, read_soon
 from node.sip.text import first_value_end
 from node.sip.views import joined
 
@@ -104,7 +104,9 @@ class TypedHeaders(HeaderLines):
         head, _, raw = line.text.partition(":")
         text = f"{head}: {via}{raw[first_value_end(raw) :]}"
         if type(line) is ReadLine:
-            new: Line = ReadLine("via", text, (via, *line.value[1:]))
+            read = ReadLine("via", text, (via, *line.value[1:]))
+            read_soon(read)
+            new: Line = read
         else:
             new = Line("via", text)
         self._lines[self._lines.index(line)] = self._first["via"] = new

@@ -44,7 +44,7 @@ _VISUAL_SEPARATORS: Final = str.maketrans("", "", "-.()")
 _MATCHED_WHEN_ABSENT: Final = ("user", "ttl", "method", "maddr", "transport")
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True, init=False, unsafe_hash=True)
 class Uri:
     """One URI. Escapes stay as they were written; scheme and host are in lower case.
 
@@ -53,18 +53,39 @@ class Uri:
     """
 
     scheme: str
-    user: str | None = None
+    user: str | None
     "User part as written (escapes kept); for tel the number as written."
-    password: str | None = None
-    host: str = ""
+    password: str | None
+    host: str
     "Host name or address, IPv6 without its brackets; empty for other schemes than sip and sips."
-    port: int | None = None
-    params: Params = ()
-    headers: UriHeaders = ()
+    port: int | None
+    params: Params
+    headers: UriHeaders
     "What follows the `?`, as written."
-    opaque: str = ""
+    opaque: str
     "All after the colon, for schemes other than sip, sips and tel."
-    _text: str | None = field(default=None, init=False, repr=False, compare=False)
+    _text: str | None = field(init=False, repr=False, compare=False)
+
+    def __init__(
+        self,
+        scheme: str,
+        user: str | None = None,
+        password: str | None = None,
+        host: str = "",
+        port: int | None = None,
+        params: Params = (),
+        headers: UriHeaders = (),
+        opaque: str = "",
+    ) -> None:
+        self.scheme = scheme
+        self.user = user
+        self.password = password
+        self.host = host
+        self.port = port
+        self.params = params
+        self.headers = headers
+        self.opaque = opaque
+        self._text = None
 
     @staticmethod
     def parse(text: str) -> "Uri":

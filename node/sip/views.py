@@ -1,10 +1,10 @@
 """How each header field is read, and when it is refused.
 
-A reader takes a whole line. Fields without a reader are passed on unread.
+A reader takes the unfolded value of a line. Fields without a reader are passed on unread.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from node.sip.auth_params import parse_auth_params
@@ -30,36 +30,28 @@ def line_value(line: str) -> str:
     return unfold(value) if "\r\n" in value else value.strip(" \t")
 
 
-def _address(line: str) -> NameAddr:
-    return NameAddr.parse(line_value(line))
+def _vias(text: str) -> tuple[Via, ...]:
+    if "," not in text:
+        return (Via.parse(text),)
+    return tuple([Via.parse(value) for value in _values(text)])
 
 
-def _vias(line: str) -> tuple[Via, ...]:
-    return tuple([Via.parse(value) for value in _values(line)])
-
-
-def _addresses(line: str) -> tuple[NameAddr, ...]:
-    values = _values(line)
+def _addresses(text: str) -> tuple[NameAddr, ...]:
+    values = _values(text)
     return () if values == ["*"] else tuple([NameAddr.parse(value) for value in values])
 
 
-def _routes(line: str) -> tuple[NameAddr, ...]:
-    return tuple([_route(value) for value in _values(line)])
+def _routes(text: str) -> tuple[NameAddr, ...]:
+    return tuple([_route(value) for value in _values(text)])
 
 
-def _call_id(line: str) -> str:
-    value = line_value(line)
+def _call_id(value: str) -> str:
     if not _CALL_ID.fullmatch(value):
         raise SipParseError(400, "Bad Call-ID")
     return value
 
 
-def _cseq(line: str) -> CSeq:
-    return CSeq.parse(line_value(line))
-
-
-def _max_forwards(line: str) -> int:
-    value = line_value(line)
+def _max_forwards(value: str) -> int:
     if not _DIGITS.fullmatch(value):
         raise SipParseError(400, "Bad Max-Forwards")
     number = _number(value)
@@ -68,8 +60,7 @@ def _max_forwards(line: str) -> int:
     return number
 
 
-def _content_length(line: str) -> int:
-    digits = line_value(line)
+def _content_length(digits: str) -> int:
     if not _DIGITS.fullmatch(digits):
         raise SipParseError(400, "Bad Content-Length")
     return _number(digits)
@@ -81,25 +72,25 @@ def _number(digits: str) -> int:
     return int(digits) if len(digits) <= _LONGEST_NUMBER else _TOO_MANY
 
 
-def _credentials(line: str) -> dict[str, str] | None:
+def _credentials(text: str) -> dict[str, str] | None:
     """The parameters of Digest credentials; of others nothing is known here."""
     try:
-        return parse_auth_params(line_value(line))
+        return parse_auth_params(text)
     except SipParseError:
         return None
 
 
 LISTS: Final = frozenset(("via", "contact", "route", "record-route"))
 "Fields whose lines are read to tuples of values."
-NEEDED: Final = frozenset(("via", "from", "to", "call-id", "cseq"))
+NEEDED: Final = ("via", "from", "to", "call-id", "cseq")
 "Fields that every message has."
-READERS: Final[Mapping[str, Callable[[str], Any]]] = {
+READERS: Final[dict[str, Callable[[str], Any]]] = {
     "via": _vias, "contact": _addresses, "route": _routes, "record-route": _routes,
-    "from": _address, "to": _address, "call-id": _call_id, "cseq": _cseq,
+    "from": NameAddr.parse, "to": NameAddr.parse, "call-id": _call_id, "cseq": CSeq.parse,
     "max-forwards": _max_forwards, "content-length": _content_length,
     "authorization": _credentials, "proxy-authorization": _credentials,
 }  # fmt: skip
-"What a line of a field says; each raises `SipParseError` where it is malformed."
+"What the value of a field says; each raises `SipParseError` where it is malformed."
 
 
 def joined(lines: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -116,8 +107,8 @@ def joined(lines: Sequence[tuple[Any, ...]]) -> list[Any]:
     return values
 
 
-def _values(line: str) -> list[str]:
-    values = split_values(line_value(line), MAX_VALUES + 1)
+def _values(text: str) -> list[str]:
+    values = split_values(text, MAX_VALUES + 1)
     if len(values) > MAX_VALUES:
         raise SipParseError(400, "Too many values in a header field")
     return values

@@ -304,12 +304,19 @@ def test_errors_found_in_a_view_can_be_answered() -> None:
 
 def test_lines_are_remembered_within_bounds() -> None:
     """Short lines are shared by the messages that hold them; neither long nor many are kept."""
-    line._known.cache_clear()
     first, second = request(Subject="s"), request(Subject="s")
     assert first.line("subject") is second.line("subject")
     long = "l" * line.OFTEN_LENGTH
     assert request(Subject=long).line("subject") is not request(Subject=long).line("subject")
-    for number in range(line.REMEMBERED_LINES + 1):
+    for number in range(2 * line.REMEMBERED_LINES):
         line.read_lines([f"X: {number}"])
-    assert line._known.cache_info().currsize == line.REMEMBERED_LINES
+        assert len(line._memory) <= line.REMEMBERED_LINES
     assert request(Subject="s").line("subject") is not first.line("subject")
+
+
+def test_a_line_that_is_needed_is_remembered_longer_than_others() -> None:
+    kept = request(Subject="needed").line("subject")
+    for number in range(2 * line.REMEMBERED_LINES):
+        line.read_lines([f"X: {number}"])
+        if number % 1000 == 0:
+            assert request(Subject="needed").line("subject") is kept
