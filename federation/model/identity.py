@@ -81,7 +81,7 @@ class PublicKey(bytes):
     @property
     def text(self) -> str:
         """Base32, lower case, no padding."""
-        return base64.b32encode(self).decode("ascii").rstrip("=").lower()
+        return _text_of(self)
 
     def verify(self, signature: bytes, message: bytes) -> None:
         """Check an Ed25519 signature by this key.
@@ -101,6 +101,11 @@ class PublicKey(bytes):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.text[:8]}…)"
+
+
+@lru_cache(maxsize=4096)
+def _text_of(raw: bytes) -> str:
+    return base64.b32encode(raw).decode("ascii").rstrip("=").lower()
 
 
 @lru_cache(maxsize=4096)

@@ -138,7 +138,6 @@ class Edge:
         peers = PeerNames(parts.trunks.book)
         self.journal = Journal(hub, parts.records, parts.counts, peers)
         self.dialogs = hub.dialogs
-        self._wires = parts.wires
         self._do = self._handlers()
         self._timers = hub.layer.timers
         self._waker = Waker(hub.alarms, self._on_timer)
@@ -329,7 +328,7 @@ class Edge:
     def _carry_out(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             if type(effect) is Send:
-                self._wires.send(effect.data, effect.flow)
+                self._send(effect)
             else:
                 self._do[type(effect)](effect)
         bound = self._timers.bound

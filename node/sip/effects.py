@@ -1,6 +1,6 @@
 """What the transaction layer tells its caller to do, in order.
 
-Each is a value that nobody changes. They are made by the dozen for a call, so each has an `__init__`
+Each is a value that nobody changes. A call takes dozens of them, so each has an `__init__`
 of its own: a frozen dataclass takes three times as long, and compiled eight times.
 """
 

@@ -73,7 +73,7 @@ class Message(TypedHeaders):
         """
         lines = self.lines("content-length")
         length: int = lines[0].value
-        if len(lines) > 1 and any([line.value != length for line in lines]):
+        if len(lines) > 1 and any(line.value != length for line in lines):
             raise SipParseError(400, "Conflicting Content-Length")
         if length > len(self._body):
             raise SipParseError(400, "Content-Length larger than the body")

@@ -266,7 +266,7 @@ def _main() -> int:
     calls = measured(bench.calls, bench, 1 if profiled else ROUNDS)
     if bench.profile is not None:
         statistics = pstats.Stats(bench.profile)
-        statistics.sort_stats("tottime").print_stats(60)
+        statistics.sort_stats("tottime").print_stats(45)
         return 0
     registrations = measured(bench.registrations, bench, ROUNDS)
     if "--json" in sys.argv:
