@@ -204,7 +204,7 @@ class RequestContext:
         if success and dialog is not None and self.request.method == "INVITE":
             dialog.ack_cseq = out.cseq.number
         if self.forms_dialog and self.group is not None:
-            if self.group.ended and self.group.method == "INVITE":
+            if self.group.method == "INVITE" and self._is_late(self.group, dialog, success=success):
                 if success and dialog is not None:
                     self.hub.endings.hang_up_callee(dialog, "the call was over")
                     self.answer(487)
@@ -232,6 +232,12 @@ class RequestContext:
         self.upstream.respond(out, out_legs)
         if success:
             self._ended(out)
+
+    def _is_late(self, group: DialogSet, dialog: Dialog | None, *, success: bool) -> bool:
+        """Whether the call is over; the repetition of an answer that ends with its ACK passes."""
+        if group.ended or not group.ends_with_ack:
+            return group.ended
+        return not success or dialog is None or dialog.answered_at is None
 
     def _carry_media(
         self, out: Response, branch: int, tag: str, legs: Sequence[Leg], peer_ip: str

@@ -176,6 +176,8 @@ class DialogSet:
     progress: str = "trying"
     "trying, ringing or up: for people."
     ended: bool = False
+    ends_with_ack: str = ""
+    "Why it ends as soon as the 2xx that is under way was acknowledged."
     pending: bool = False
     "The dialog-forming request has no final answer yet."
     abort: Callable[[], None] | None = None

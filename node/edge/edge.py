@@ -264,7 +264,7 @@ class Edge:
             if group.method == "INVITE" and call in ("all", str(group.id))
         ]
         for group in chosen:
-            self._endings.hang_up(group, "ended by the operator")
+            self._endings.hang_up_in_order(group, "ended by the operator")
         return len(chosen)
 
     def end_account(self, login: str) -> None:
@@ -275,7 +275,7 @@ class Edge:
             sides = [group.caller, *(dialog.callee for dialog in group.dialogs.values())]
             here = any(isinstance(side, PhoneSide) and side.login == login for side in sides)
             if here or group.forwarder == login:
-                self._endings.hang_up(group, "the account was removed")
+                self._endings.hang_up_in_order(group, "the account was removed")
 
     def peer_gone(self, node: NodeId) -> int:
         """How many calls go to a node that no link reaches."""

@@ -61,6 +61,21 @@ class Endings:
                 self._end(dialog, reason, spare)
         self.forget(group, reason)
 
+    def hang_up_in_order(self, group: DialogSet, reason: str) -> None:
+        """End a set from the middle, a 2xx that is under way with its ACK (RFC 3261 15).
+
+        A BYE that overtakes the 2xx would leave its receiver in a call that is over.
+        """
+        if all(dialog.ack_due is None for dialog in group.dialogs.values()):
+            self.hang_up(group, reason)
+            return
+        group.ends_with_ack = reason
+        if group.abort is not None and group.pending:
+            group.abort()
+        for dialog in group.dialogs.values():
+            if dialog.state is DialogState.CONFIRMED and dialog.ack_due is None:
+                self._end(dialog, reason, None)
+
     def end_dialog(self, dialog: Dialog, reason: str, *, spare: NodeId | None = None) -> None:
         """End one dialog of a set from the middle, and the set with its last one."""
         if dialog.state is DialogState.CONFIRMED and not dialog.group.ended:

@@ -88,6 +88,9 @@ class Endings(Protocol):
     def hang_up(self, group: DialogSet, reason: str, *, spare: NodeId | None = None) -> None:
         """End a set from the middle."""
 
+    def hang_up_in_order(self, group: DialogSet, reason: str) -> None:
+        """End a set from the middle, a 2xx that is under way with its ACK."""
+
     def hang_up_callee(self, dialog: Dialog, reason: str) -> None:
         """End an answer that is not passed on."""
 

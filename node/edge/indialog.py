@@ -287,6 +287,8 @@ class InDialog:
             case ServiceSide():
                 self.echo.acknowledged(dialog)
         self._release(match)
+        if dialog.group.ends_with_ack and dialog.ack_due is None:
+            self.hub.endings.end_dialog(dialog, dialog.group.ends_with_ack)
 
     # Ends
 

@@ -1,5 +1,7 @@
 """What crosses on the wire: CANCEL and 200, two answers, late answers, ACKs that never come."""
 
+import pytest
+
 from tests.support.edges import World, audio_of, sdp
 from tests.support.virtual_time import in_virtual_time
 
@@ -384,4 +386,29 @@ async def test_a_device_that_answers_after_it_was_given_up_is_acknowledged_and_e
     await world.settle(3)
     assert bob.calls()[0].acked
     assert len(bob.got("BYE")) == 1
+    await world.over()
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+@in_virtual_time
+async def test_a_call_that_the_operator_ends_while_its_200_is_under_way(is_lost: bool) -> None:
+    """No BYE goes before the ACK (RFC 3261 15): it might overtake the 200."""
+    world = World()
+    alice, bob = world.phone("A", "alice"), world.phone("B", "bob")
+    await world.registered()
+    sent = alice.invite(world.dial(alice, "bob"))
+    await world.settle()
+    bob.calls()[0].respond(200, sdp(bob.ip))
+    await world.settle(0.001)
+    world.loss = float(is_lost)
+    await world.settle(0.01)
+    assert world["A"].edge.hang_up("all") == 1
+    await world.settle()
+    world.loss = 0.0
+    await world.settle(1)
+    assert alice.got("BYE") == []
+    assert sent.status == 200
+    sent.talk().ack()
+    await world.settle()
+    assert len(alice.got("BYE")) == len(bob.got("BYE")) == 1
     await world.over()

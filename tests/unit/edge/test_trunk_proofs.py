@@ -1,6 +1,7 @@
 """What a provider is proven beside the INVITE, and where it is told that this node is."""
 
 from federation.model.address import Endpoint
+from node.edge.context import ACK_PATIENCE
 from node.edge.dialog import TrunkSide
 from node.edge.memory import unpack_dialog
 from node.sip.message import Request
@@ -65,8 +66,8 @@ async def test_an_ack_of_the_nodes_own_has_them_too() -> None:
     await scene.begin()
     sent, arrived = await called(scene)
     assert sent.status == 200
-    scene.world["A"].edge.hang_up("all")
-    await scene.pass_time()
+    scene.world["A"].edge.hang_up("all")  # the phone's ACK is waited for
+    await scene.pass_time(ACK_PATIENCE + 1)
     (ack,) = arrived.acked
     assert proofs(ack) == proofs(arrived.request)
     await scene.end()
