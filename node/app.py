@@ -114,7 +114,7 @@ class Node(Opening):
         )
         tasks = [asyncio.create_task(self._join()), asyncio.create_task(neighbours.follow())]
         tasks.append(asyncio.create_task(self._looks.run()))
-        tasks.append(asyncio.create_task(self.monitor.health.run()))
+        tasks.append(asyncio.create_task(self._observing.run()))
         tasks.append(asyncio.create_task(self._certificates.watch()))
         tasks.append(asyncio.create_task(self._turn.follow()))
         tasks.append(asyncio.create_task(self.outer_watch.follow()))

@@ -25,7 +25,7 @@ from node.setting import one_of as _one_of
 from node.setting import require as _require
 from node.sip_config import SipConfig
 from node.storage_config import StorageConfig
-from node.trace_config import TraceConfig
+from node.trace_config import HepConfig, TraceConfig
 from node.web_config import WebConfig
 
 PORT_OFFSET_STEP = 10
@@ -227,6 +227,7 @@ class Config(_Section, frozen=True, kw_only=True):
     limits: LimitsConfig = LimitsConfig()
     web: WebConfig = WebConfig()
     trace: TraceConfig = TraceConfig()
+    hep: HepConfig = HepConfig()
     storage: StorageConfig = StorageConfig()
 
     def __post_init__(self) -> None:
@@ -324,6 +325,8 @@ class Config(_Section, frozen=True, kw_only=True):
         plain: dict[str, Any] = msgspec.to_builtins(self)
         if self.relay.secret is not None:
             plain["relay"]["secret"] = "(set)"  # noqa: S105  (that it is there, not what it is)
+        if self.hep.password is not None:
+            plain["hep"]["password"] = "(set)"  # noqa: S105
         plain["storage"]["url"] = self.storage.shown
         return plain
 

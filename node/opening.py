@@ -261,7 +261,7 @@ class Opening(Desks):
                 counts=self.counts,
             )
         )
-        self.trace_desk = self._observing.attach(self.edge, self.storage, self._clock)
+        self.trace_desk = self._observing.attach(self.edge, self.storage, self._clock, self)
         self._receiver.target = self.edge.inbound
         self._stack.push_async_callback(self.edge.close)
         self._stack.push_async_callback(self.links.drain)

@@ -19,6 +19,7 @@ from node.software import VERSION
 from node.storage.bans import BanBook
 from node.storage.storage import Storage
 from node.tracing.counts import CLASSES, DIRECTIONS, Counts
+from node.tracing.hep_export import HepExport
 from node.tracing.traces import CallTraces
 from node.trunks.book import TrunkBook
 from node.trunks.desk import TrunkStates
@@ -215,6 +216,7 @@ class ProgramSource:
     started_at: Monotonic
     storage: Storage
     health: Health
+    hep: HepExport | None = None
 
     def __call__(self, figures: "Figures") -> None:
         """Put them in."""
@@ -223,6 +225,8 @@ class ProgramSource:
         figures.put("start_time_seconds", round(self.clock.unix() - uptime, 3))
         figures.put("ready", self.health.is_ready)
         figures.put("healthy", self.health.is_healthy)
+        figures.put("hep_sent_total", 0 if self.hep is None else self.hep.sent)
+        figures.put("hep_dropped_total", 0 if self.hep is None else self.hep.dropped)
         figures.put("storage_healthy", self.storage.is_healthy)
         figures.put("storage_waiting_rows", self.storage.waiting)
         figures.spread("event_loop_lag_seconds", self.health.lag)

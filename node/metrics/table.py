@@ -144,6 +144,8 @@ METRICS = (
     *_rows(
         "counter",
         ("trace_dropped_total", "", "messages that were too many to be kept"),
+        ("hep_sent_total", "", "SIP messages sent to the capture server"),
+        ("hep_dropped_total", "", "SIP messages that were not sent to it"),
     ),
     *_rows("histogram", ("event_loop_lag_seconds", "", "how late the event loop is, each second")),
 )

@@ -23,6 +23,23 @@ _MAX_DEPTH = 3
 "Multiparts within each other that are looked into."
 
 
+_MAYBE = re.compile(
+    rb"auth|content-type|\nc[ \t]*:|sips?:[^\s<>@;]{1,256}:[^\s<>@]{1,256}@", re.IGNORECASE
+)
+"What a message without secrets has nothing of."
+_LENGTH = re.compile(r"^(content-length|l)[ \t]*:.*$", re.IGNORECASE | re.MULTILINE)
+
+
+def masked_bytes(data: bytes) -> bytes:
+    """A message as another program may see it: the same bytes where there is nothing to mask."""
+    if _MAYBE.search(data) is None:
+        return data
+    head, blank, body = masked(data).partition("\n\n")
+    sent = body.replace("\n", "\r\n").encode()
+    head = _LENGTH.sub(rf"\1: {len(sent)}", head)
+    return (head + blank).replace("\n", "\r\n").encode() + sent
+
+
 def masked(data: bytes) -> str:
     """A message as people may see it."""
     text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")

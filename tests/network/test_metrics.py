@@ -1,7 +1,9 @@
 """Metrics and health of real nodes, as Prometheus and a supervisor of services ask for them."""
 
 import asyncio
+import contextlib
 import json
+import socket
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from node.metrics.table import METRICS
 from node.phone.check import measure_call
 from node.phone.tones import Limits
+from tests.support.hep import read_hep
 from tests.support.nodes import NodeProcess, add_user, phone_of, running_nodes
 
 
@@ -34,7 +37,13 @@ async def over_socket(node: NodeProcess, path: str) -> tuple[int, str]:
 
 
 async def test_a_call_shows_in_the_metrics_and_the_nodes_are_ready(tmp_path: Path) -> None:
-    async with running_nodes(tmp_path, 2) as (a, b):
+    capture = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    capture.bind(("127.0.0.1", 0))
+    capture.setblocking(False)
+    settings = tmp_path / "a.toml"
+    settings.write_text(f'[hep]\nserver = "127.0.0.1:{capture.getsockname()[1]}"\nid = 7\n')
+    each = [("--config", str(settings))]
+    async with running_nodes(tmp_path, 2, each=each) as (a, b):
         alice, bob = await add_user(a, "alice"), await add_user(b, "bob")
         await a.finds(bob["number"])
         async with phone_of(alice) as caller, phone_of(bob) as callee:
@@ -58,7 +67,25 @@ async def test_a_call_shows_in_the_metrics_and_the_nodes_are_ready(tmp_path: Pat
         assert abs(figures["ringmesh_start_time_seconds"] - time.time()) < 120
         assert figures["process_cpu_seconds_total"] > 0
         _documents_all(text)
+        _was_captured(capture, sent=figures["ringmesh_hep_sent_total"])
         await _needs_a_token(a)
+    capture.close()
+
+
+def _was_captured(capture: socket.socket, *, sent: float) -> None:
+    """The capture server was told of all messages, phones' and other nodes', without secrets."""
+    packets = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            packets.append(read_hep(capture.recv(65_536)))
+    assert len(packets) == sent
+    assert {packet["agent"] for packet in packets} == {7}
+    invites = [packet for packet in packets if packet["payload"].startswith(b"INVITE ")]
+    assert len({packet["correlation"] for packet in invites}) == 1
+    assert {packet["destination_port"] for packet in invites} >= {5060, 7060}
+    answers = [p["payload"] for p in packets if b"\r\nAuthorization: Digest" in p["payload"]]
+    assert answers
+    assert all(b"response=***" in payload for payload in answers)
 
 
 def _documents_all(text: str) -> None:
