@@ -1,6 +1,7 @@
 """What still counts as a good call where gateways lose datagrams."""
 
 import math
+from itertools import pairwise
 
 from node.phone.tones import Limits
 from testbed.matrix import Pair
@@ -27,15 +28,13 @@ def limits_between(topology: Topology, pair: Pair, loss: float) -> Limits:
 def loss_between(topology: Topology, pair: Pair, loss: float) -> float:
     """The part of the sound that is lost on the worse way between two phones.
 
-    A datagram is at risk wherever it comes in through a gateway from outside: at the caller's
-    node, at the callee's, and at the callee's phone.
+    A datagram is at risk wherever it comes in through a gateway from outside: from the speaker to
+    the speaker's node, on to the listener's, and to the listener.
     """
-    phones = topology.phones
-    worst = 0
-    for speaker, listener in ((pair.caller, pair.callee), (pair.callee, pair.caller)):
-        nodes = [topology.nodes[phones[name].node].network for name in (speaker, listener)]
-        # Nodes behind one gateway reach each other inside.
-        places = [nodes[0]] if nodes[0] == nodes[1] else nodes
-        passed = sum(topology.depth(network) for network in places)
-        worst = max(worst, passed + topology.depth(phones[listener].network))
-    return float(1 - (1 - loss / 100) ** worst)
+    ways = []
+    for names in ((pair.caller, pair.callee), (pair.callee, pair.caller)):
+        speaker, listener = (topology.phones[name] for name in names)
+        nodes = [topology.nodes[phone.node].network for phone in (speaker, listener)]
+        places = [speaker.network, *nodes, listener.network]
+        ways.append(sum(topology.entered(here, there) for here, there in pairwise(places)))
+    return float(1 - (1 - loss / 100) ** max(ways))

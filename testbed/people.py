@@ -23,7 +23,7 @@ class Person:
     desk: NodeDesk
     "Their node."
     server: str
-    "What the phone has as its server: the node as it is seen from the internet."
+    "What the phone has as its server."
     account: dict[str, Any]
 
     @property
@@ -51,4 +51,4 @@ async def person(topology: Topology, name: str, folder: Folder, desk: NodeDesk) 
     """Give a phone of the topology its account; it is neither started nor registered yet."""
     part = topology.phones[name]
     account = await desk.account(name, within=NUMBER_WITHIN)
-    return Person(name, phone_at(name, part, folder), desk, topology.sip_server(part.node), account)
+    return Person(name, phone_at(name, part, folder), desk, topology.server_of(name), account)

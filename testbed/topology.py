@@ -154,6 +154,14 @@ class Topology(_Part, frozen=True, kw_only=True):
         """What a phone anywhere enters as its server, `IP:PORT`."""
         return f"{self.external_address(node)}:{SIP_PORT + self.nodes[node].port_offset}"
 
+    def server_of(self, phone: str) -> str:
+        """What the person enters, `IP:PORT`: in the node's own network its address there."""
+        part = self.phones[phone]
+        node = self.nodes[part.node]
+        if part.network == node.network:
+            return f"{node.address}:{SIP_PORT + node.port_offset}"
+        return self.sip_server(part.node)
+
     def mesh_target(self, node: str) -> str:
         """What other nodes are told to join at, `IP:PORT`."""
         return f"{self.external_address(node)}:{MESH_PORT + self.nodes[node].port_offset}"
@@ -163,10 +171,14 @@ class Topology(_Part, frozen=True, kw_only=True):
         """The node that the others are told of: the first on the internet."""
         return next(name for name, node in self.nodes.items() if node.network == INTERNET)
 
-    def depth(self, network: str) -> int:
-        """How many gateways lie between `network` and the internet."""
+    def way_out(self, network: str) -> tuple[str, ...]:
+        """The networks from this one to the internet, it and the internet included."""
         gateway = self.gateway_of(network)
-        return 0 if gateway is None else 1 + self.depth(gateway.outside)
+        return (network,) if gateway is None else (network, *self.way_out(gateway.outside))
+
+    def entered(self, here: str, there: str) -> int:
+        """How many gateways a datagram comes in by from outside, from one network to another."""
+        return len(set(self.way_out(there)) - set(self.way_out(here)))
 
     def _host(self, name: str, part: Placed) -> Host:
         return Host(name, ((part.network, part.address),), self._router(part.network))

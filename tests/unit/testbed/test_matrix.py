@@ -61,9 +61,11 @@ def test_loss_adds_up_along_the_way() -> None:
     topology = read()
     assert loss_between(topology, Pair("alice", "carol"), 0) == 0
     assert loss_between(topology, Pair("alice", "carol"), 5) == pytest.approx(1 - 0.95**3)
-    # Both nodes behind one gateway, and erin's home behind two.
+    # Both nodes behind one gateway; erin's home behind two, her node behind none.
     assert loss_between(topology, Pair("alice", "bob"), 5) == pytest.approx(1 - 0.95**2)
     assert loss_between(topology, Pair("alice", "erin"), 5) == pytest.approx(1 - 0.95**3)
+    # dave is in his node's network: into alice's node, into his.
+    assert loss_between(topology, Pair("alice", "dave"), 5) == pytest.approx(1 - 0.95**2)
     assert limits_between(topology, Pair("alice", "carol"), 0).loss == USUAL_LOSS
     assert 0.2 < limits_between(topology, Pair("alice", "carol"), 5).loss < 0.5
 

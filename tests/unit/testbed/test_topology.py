@@ -14,10 +14,12 @@ def test_what_follows_from_where_things_are() -> None:
     assert topology.supernode == "super"
     assert topology.mesh_target("super") == "11.3.0.1:7060"
     assert topology.sip_server("east2") == "11.1.0.1:5070"
+    assert topology.server_of("bob") == topology.sip_server("east2")
+    assert topology.server_of("dave") == "10.2.0.12:5070"
     assert topology.sip_server("super") == "11.3.0.1:5060"
-    assert [topology.depth(name) for name in ("internet", "east", "carrier", "home3")] == [
-        0, 1, 1, 2,
-    ]  # fmt: skip
+    assert topology.way_out("home3") == ("home3", "carrier", "internet")
+    assert topology.entered("east", "home3") == 2
+    assert topology.entered("home3", "carrier") == topology.entered("east", "east") == 0
     hosts = {host.name: host for host in topology.hosts()}
     inner = (("home3", IPv4Address("192.168.3.1")), ("carrier", IPv4Address("100.64.0.33")))
     assert hosts["home3-gw"] == Host("home3-gw", inner, IPv4Address("100.64.0.1"))
