@@ -149,12 +149,14 @@ def _check(folder: Folder, programs: Programs) -> int:
     try:
         code = process.wait()
     except KeyboardInterrupt:
-        process.wait(_END_WITHIN)  # it got the Ctrl-C as well
+        process.terminate()  # a terminal's Ctrl-C reached it as well; it ends once
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_END_WITHIN)
         return INTERRUPTED
-    except BaseException:
-        process.terminate()
-        process.wait(_END_WITHIN)
-        raise
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
     for line in programs.ended():
         _say(line)
         code = code or 1

@@ -204,8 +204,15 @@ async def check(folder: Folder, given: argparse.Namespace) -> Outcome:
     run = Check(topology, folder, console, loss=given.loss, at_once=given.at_once)
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None
+
+    def end() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)  # it is ending: a second one changes nothing
+        task.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, end)
     await run.run(wanted_pairs(topology, given.only), given)
     if run.outcome.calls:
         console.print(table(run.outcome.calls))
