@@ -1,7 +1,7 @@
 """Gives a container its way out, then runs its program as an ordinary user.
 
-`python -m testbed.attach [--via ADDRESS] -- PROGRAM ...` replaces the default route that the
-container engine made by one through the gateway of its network, or by none. That takes
+`python -m testbed.attach [--via ADDRESS] [--user NAME] -- PROGRAM ...` replaces the default route
+that the container engine made by one through the gateway of its network, or by none. That takes
 CAP_NET_ADMIN, which is gone when the program begins.
 """
 
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 USER = "ringmesh"
-"Who the programs run as."
+"Who programs run as in the image."
 
 
 def lead_through(via: str | None) -> None:
@@ -48,10 +48,11 @@ def main(given: Sequence[str] | None = None) -> None:
         prog="testbed.attach", description="Set the way out, then run."
     )
     options.add_argument("--via", metavar="ADDRESS", help="the gateway; none: no way out")
+    options.add_argument("--user", default=USER, help=f"who the program runs as ({USER})")
     options.add_argument("command", nargs="+", help="the program, behind --")
     read = options.parse_args(given)
     lead_through(read.via)
-    become(USER)
+    become(read.user)
     program = shutil.which(read.command[0]) or sys.exit(f"{read.command[0]} was not found")
     os.execv(program, read.command)  # noqa: S606 - becoming that program is the purpose
 

@@ -35,7 +35,9 @@ def main() -> None:
     subprocess.run(  # noqa: S603 - nft, with our own rules
         (nft, "-f", "-"), input=ruleset(topology, name, loss=loss), text=True, check=True
     )
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # what is waited for must not strike
+    signal.sigwait(ends)
 
 
 if __name__ == "__main__":
