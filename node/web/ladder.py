@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from node.control import JsonObject
 
-LANE = 240
+LANE = 300
 "Pixels between two lanes."
 ROW = 34
+MAX_TEXT = 46
+"Characters over an arrow."
 TOP = 56
 LEFT = 150
 MAX_ROWS = 400
@@ -84,9 +86,13 @@ def draw(trace: JsonObject) -> Ladder:
                 y=TOP + ROW * (row + 1),
                 start=start,
                 end=end,
-                text=f"{message['summary'][:40]}{again}",
+                text=f"{_cut(message['summary'])}{again}",
                 when=f"{message['after']:.3f} s",
                 is_error=message["summary"][:1] in "456" and message["summary"][1:3].isdigit(),
             )
         )
     return Ladder(lanes, arrows, max(0, len(trace["messages"]) - MAX_ROWS))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"

@@ -46,13 +46,15 @@ async def test_the_console_from_first_start_to_last(tmp_path: Path) -> None:
         hand = await browser.person(HAND, "dark")
         await hand.context.add_cookies(await desk.context.cookies())
         base = desk.url.rstrip("/")
+        async with other:
+            watcher = await a_node_joins(desk, base, other)
+            await other.stop_cleanly()
         account = await add_an_account(desk)
         await a_call(desk, hand, base, account, node)
-        async with other:
-            await the_map(desk, base, other)
         await an_invitation(browser, desk, base)
         await relay_with_a_cap(desk, base)
         await everything_is_accessible(desk, hand, base)
+        await the_node_is_gone(watcher)
         await a_restart(browser, desk, base, node)
         assert browser.unexpected == []
         await node.stop_cleanly()
@@ -131,20 +133,23 @@ async def a_call(
             await desk.goto(f"{base}/log")
 
 
-async def the_map(desk: Any, base: str, other: NodeProcess) -> None:
-    """A node that joins appears, one that leaves is gone, without a reload."""
+async def a_node_joins(desk: Any, base: str, other: NodeProcess) -> Any:
+    """It appears without a reload; the page that watches is left open."""
+    watcher = await desk.context.new_page()
+    await watcher.goto(f"{base}/map")
+    await watcher.locator("#map[data-count='0']").wait_for()
     await other.ready()
-    await desk.goto(f"{base}/map")
-    await desk.locator("#map[data-count='1']").wait_for()
-    row = desk.locator("#peers tbody tr")
-    assert await row.count() == 1
-    await desk.wait_for_timeout(1200)
-    await shoot(desk, "map")
-    await other.stop_cleanly()
-    await desk.locator("#map[data-count='0']").wait_for(timeout=30_000)
-    assert "No other node is known" in await desk.locator("#peers").inner_text()
-    await other.start()
-    await desk.locator("#map[data-count='1']").wait_for(timeout=30_000)
+    await watcher.locator("#map[data-count='1']").wait_for()
+    assert await watcher.locator("#peers tbody tr").count() == 1
+    await watcher.wait_for_timeout(1500)
+    await shoot(watcher, "map")
+    return watcher
+
+
+async def the_node_is_gone(watcher: Any) -> None:
+    """A node that stopped is asked once it was quiet for a minute, and then forgotten."""
+    await watcher.locator("#map[data-count='0']").wait_for(timeout=120_000)
+    assert "No other node is known" in await watcher.locator("#peers").inner_text()
 
 
 async def an_invitation(browser: Browser, desk: Any, base: str) -> None:

@@ -65,21 +65,24 @@ function show({ self, nodes: known, table }) {
   if (!frame) frame = requestAnimationFrame(step);
 }
 
-/** One step: all push each other apart, lines pull towards this node, which stays in the middle. */
+/** One step: all push each other apart, and each line wants its length. This node stays in the middle. */
 function move() {
   const all = [...nodes.values()];
-  const room = Math.sqrt((WIDTH * HEIGHT) / (all.length + 1)) * 0.75;
+  const room = Math.sqrt((WIDTH * HEIGHT) / (all.length + 1)) * 0.5;
   for (const one of all) {
+    if (one.isSelf) continue;
     for (const other of all) {
       if (one === other) continue;
       const x = one.x - other.x || 0.1, y = one.y - other.y || 0.1;
       const push = (room * room) / (x * x + y * y + 25);
-      one.dx += x * push * 0.09;
-      one.dy += y * push * 0.09;
+      one.dx += x * push * 0.05;
+      one.dy += y * push * 0.05;
     }
-    const pull = one.linked ? 0.05 : 0.028;
-    one.dx += (WIDTH / 2 - one.x) * pull;
-    one.dy += (HEIGHT / 2 - one.y) * pull * 1.5;
+    const x = one.x - WIDTH / 2, y = (one.y - HEIGHT / 2) * 1.5;
+    const distance = Math.hypot(x, y) || 1;
+    const pull = ((one.linked ? 150 : 225) / distance - 1) * 0.12;
+    one.dx += x * pull;
+    one.dy += (y / 1.5) * pull;
   }
   for (const one of all) {
     if (!one.isSelf) {
