@@ -7,7 +7,7 @@ from node.control import JsonObject
 LANE = 300
 "Pixels between two lanes."
 ROW = 34
-MAX_TEXT = 46
+MAX_TEXT = 43
 "Characters over an arrow."
 TOP = 56
 LEFT = 150

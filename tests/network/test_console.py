@@ -117,6 +117,9 @@ async def a_call(
         for page in (desk, hand):
             await page.locator(".quality.good").first.wait_for()
         assert "talking" in await desk.locator("[data-live=calls]").inner_text()
+        ladder = await desk.get_by_role("link", name="Ladder").element_handle()
+        await desk.wait_for_timeout(2500)
+        assert await ladder.evaluate("link => link.isConnected"), "an update takes buttons away"
         await shoot(desk, "overview")
         await shoot(hand, "calls-phone")
         await desk.get_by_role("link", name="Ladder").click()

@@ -2,11 +2,36 @@
 
 import { watch } from "./live.js";
 
-/** Replace a live part, and leave the keyboard where it was. */
+/** Whether an element can become another one by its attributes and children. */
+function isSame(one, other) {
+  return one.nodeName === other.nodeName && one.id === other.id && one.dataset?.call === other.dataset?.call;
+}
+
+/**
+ * Make the children of one element like those of another. Elements that stay are kept, so that a
+ * click that has begun, the keyboard's place and a selection outlive an update.
+ */
+function become(element, wanted) {
+  const before = [...element.childNodes], after = [...wanted.childNodes];
+  after.forEach((next, place) => {
+    const now = before[place];
+    if (!now) element.append(next);
+    else if (!isSame(now, next)) now.replaceWith(next);
+    else if (now.nodeType !== Node.ELEMENT_NODE) {
+      if (now.data !== next.data) now.data = next.data;
+    } else {
+      for (const { name } of [...now.attributes]) if (!next.hasAttribute(name)) now.removeAttribute(name);
+      for (const { name, value } of next.attributes) if (now.getAttribute(name) !== value) now.setAttribute(name, value);
+      become(now, next);
+    }
+  });
+  before.slice(after.length).forEach((old) => old.remove());
+}
+
 function replace(element, html) {
-  const focused = element.contains(document.activeElement) ? document.activeElement.id : "";
-  element.innerHTML = html;
-  if (focused) document.getElementById(focused)?.focus();
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  become(element, template.content);
 }
 
 const parts = [...document.querySelectorAll("[data-live]")];
