@@ -57,6 +57,7 @@ class WebRoom:
         self._config = config
         self._certificates = certificates
         self._served = served
+        self._clock = clock
         self._tries = Tries(clock)
         access = Access(loaded.grants, loaded.web_password, storage, clock=clock, entropy=entropy)
         self._access = access
@@ -101,7 +102,9 @@ class WebRoom:
             ConfigError: an address cannot be bound.
         """
         if self._config.web.enabled:
-            self._server = WebServer(self._config, self.routes(control), self._certificates)
+            self._server = WebServer(
+                self._config, self.routes(control), self._certificates, self._clock
+            )
             await self._server.start()
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ Public routes answer anybody and guard themselves; all others pass the gate firs
 node's certificate, whichever is the newest when a connection begins.
 """
 
+import asyncio
 import errno
 import ipaddress
 import ssl
@@ -15,10 +16,12 @@ import structlog
 from aiohttp import web
 from aiohttp.web_routedef import AbstractRouteDef
 
+from federation.model.clocks import Clock
 from federation.model.errors import ConfigError
 from node.addresses import has_ipv6
 from node.api import MAX_BODY_BYTES, SHUTDOWN_SECONDS, server_log
 from node.config import Config
+from node.web.doorman import IDLE_SECONDS, Doorman
 from node.web.errors import errors_for_asker
 from node.web.gate import add_headers
 
@@ -38,9 +41,15 @@ class WebServer:
     """Serves routes from `start` to `close`."""
 
     def __init__(
-        self, config: Config, routes: Iterable[AbstractRouteDef], certificates: ServerContext
+        self,
+        config: Config,
+        routes: Iterable[AbstractRouteDef],
+        certificates: ServerContext,
+        clock: Clock,
     ) -> None:
         self._config = config
+        self._clock = clock
+        self._listeners: list[asyncio.Server] = []
         self._routes = list(routes)
         self._certificates = certificates
         self._runner: web.AppRunner | None = None
@@ -56,15 +65,21 @@ class WebServer:
             access_log=None,
             logger=server_log(),
             shutdown_timeout=SHUTDOWN_SECONDS,
+            keepalive_timeout=IDLE_SECONDS,
         )
         await runner.setup()
         self._runner = runner
+        assert runner.server is not None
+        doorman = Doorman(runner.server, self._clock)
         context = _newest(lambda: self._certificates.server) if self._config.web.has_tls else None
         for host in web_hosts(self._config):
-            await self._listen(runner, host, context)
+            await self._listen(doorman, host, context)
 
     async def close(self) -> None:
         """Stop listening; calling again is harmless."""
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
@@ -78,13 +93,14 @@ class WebServer:
         application.add_routes(self._routes)
         return application
 
-    async def _listen(
-        self, runner: web.AppRunner, host: str, context: ssl.SSLContext | None
-    ) -> None:
+    async def _listen(self, doorman: Doorman, host: str, context: ssl.SSLContext | None) -> None:
         port = self._config.web_port
-        site = web.TCPSite(runner, host, port, ssl_context=context, backlog=_BACKLOG)
+        loop = asyncio.get_running_loop()
         try:
-            await site.start()
+            listener = await loop.create_server(
+                doorman, host, port, ssl=context, backlog=_BACKLOG, reuse_address=True
+            )
+            self._listeners.append(listener)
         except OSError as error:
             await self.close()
             where = f"web port: {host} {port}"

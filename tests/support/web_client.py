@@ -40,6 +40,11 @@ def a_gate() -> Gate:
 @contextlib.asynccontextmanager
 async def serving_web(routes: Iterable[web.RouteDef]) -> AsyncIterator[TestClient[Any, Any]]:
     """A client of these routes, served as the node serves them."""
-    application = WebServer(Config(), routes, None).application()  # type: ignore[arg-type]
+    application = WebServer(
+        Config(),
+        routes,
+        None,
+        SystemClock(),  # type: ignore[arg-type]
+    ).application()
     async with TestClient(TestServer(application)) as client:
         yield client

@@ -1,16 +1,22 @@
 """The web server on real sockets: where it listens, TLS, a certificate that changes."""
 
 import asyncio
+import contextlib
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import uvloop
 from aiohttp import web
 from cryptography import x509
 
+from federation.model.clocks import SystemClock
 from federation.model.errors import ConfigError
 from node.certificates import server_context
 from node.config import Config
+from node.web import doorman
 from node.web.server import WebServer, web_hosts
 from node.web_config import WebConfig
 from tests.support.ports import free_port
@@ -50,12 +56,20 @@ async def shown_at(port: int, server_name: str | None) -> str:
     return str(subject.rfc4514_string())
 
 
-async def test_tls_is_spoken_with_the_newest_certificate(tmp_path: Path) -> None:
-    """Opened to others, also for those who say no name (SNI)."""
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_tls_is_spoken_with_the_newest_certificate(
+    tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """Opened to others, also for those who say no name (SNI); by either event loop."""
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(certificates_change(tmp_path))
+
+
+async def certificates_change(tmp_path: Path) -> None:
     port = free_port("0.0.0.0")
     config = Config(web=WebConfig(port=port, listen=("0.0.0.0",)))
     contexts = Contexts(tmp_path)
-    server = WebServer(config, [web.get("/", hello)], contexts)
+    server = WebServer(config, [web.get("/", hello)], contexts, SystemClock())
     await server.start()
     try:
         assert await shown_at(port, "localhost") == "CN=first"
@@ -66,9 +80,47 @@ async def test_tls_is_spoken_with_the_newest_certificate(tmp_path: Path) -> None
         await server.close()
 
 
+async def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One too many is closed before anything is read; when one has gone there is room again."""
+    monkeypatch.setattr(doorman, "MAX_CONNECTIONS", 2)
+    port = free_port()
+    config = Config(listen="127.0.0.1", web=WebConfig(port=port))
+    server = WebServer(config, [web.get("/", hello)], Contexts(tmp_path), SystemClock())
+    await server.start()
+    try:
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        for _, writer in held:
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        for reader, _ in held:
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        reader, refused = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        refused.close()
+        held[0][1].close()
+        await held[0][1].wait_closed()
+        await asyncio.sleep(0.05)
+        reader, again = await asyncio.open_connection("127.0.0.1", port)
+        again.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        for writer in (again, held[1][1]):
+            writer.close()
+    finally:
+        await server.close()
+
+
+def test_one_source_opens_only_so_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doorman, "OPENING_BURST", 3)
+    monkeypatch.setattr(doorman, "OPENINGS_PER_SECOND", 0.0)
+    admits = doorman.Doorman(SimpleNamespace(connections=[]), SystemClock())._admits
+    assert [admits("192.0.2.1") for _ in range(5)] == [True] * 3 + [False] * 2
+    assert admits("192.0.2.2")
+    assert all(admits("127.0.0.1") for _ in range(9))
+
+
 async def test_a_port_in_use_is_told_with_what_to_do(tmp_path: Path) -> None:
     config = Config(listen="127.0.0.1", web=WebConfig(port=free_port()))
-    first, second = (WebServer(config, [], Contexts(tmp_path)) for _ in range(2))
+    first, second = (WebServer(config, [], Contexts(tmp_path), SystemClock()) for _ in range(2))
     await first.start()
     try:
         with pytest.raises(ConfigError, match=r"web port: 127\.0\.0\.1 \d+ is in use.*enabled"):
@@ -82,7 +134,7 @@ async def test_a_port_in_use_is_told_with_what_to_do(tmp_path: Path) -> None:
 async def test_an_address_of_another_machine_is_told(tmp_path: Path) -> None:
     config = Config(web=WebConfig(port=free_port(), listen=("192.0.2.1",), plain=True))
     with pytest.raises(ConfigError, match=r"192\.0\.2\.1 \d+ cannot be bound.*web\.listen"):
-        await WebServer(config, [], Contexts(tmp_path)).start()
+        await WebServer(config, [], Contexts(tmp_path), SystemClock()).start()
 
 
 @pytest.mark.parametrize(
