@@ -61,6 +61,14 @@ def test_what_is_answered_is_what_is_described(node: WebNode) -> None:
         msgspec.json.decode(answer.body, type=operation.answer)
 
 
+def test_health_is_for_everybody_and_figures_are_not(node: WebNode) -> None:
+    assert node.ask("GET", "/healthz").status == 200
+    assert node.ask("GET", "/readyz").status in (200, 503)
+    assert node.ask("GET", "/metrics").status == 401
+    assert node.ask("GET", "/v1/openapi.json").status == 401
+    assert node.api("GET", "/metrics").status == 200
+
+
 def test_a_device_link_works_once(node: WebNode) -> None:
     """Looking at it changes nothing; the fetch gives a new password and closes it."""
     node.api("POST", "/v1/users", {"login": "desk", "name": "Desk & Söhne"})
