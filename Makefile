@@ -5,6 +5,7 @@
 # make demo    three nodes and two phones on this machine, with measured sound
 # make testbed  five nodes and five phones behind NATs, in network namespaces (needs root); see docs/testbed.md
 # make bench   print the figures    make clean  remove what was made
+# make fuzz    a million mutated SIP messages against the parser, or RUNS=
 # make simulate  the DHT under attack: all cases, or one with NODES= LOOKUPS= HOSTILE= SEED=
 #
 # Another Python: `make setup PYTHON=/path/to/python3.12`. Packages come from the index that pip is
@@ -65,6 +66,12 @@ testbed: $(VENV)/.tested
 
 bench: $(VENV)/.tested
 	@exec $(BIN)/python -m tests.benchmarks $(ARGS)
+
+RUNS ?= 1000000
+# Guided by coverage; atheris is for this alone.
+fuzz: $(VENV)/.tested
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	@exec $(BIN)/python -m tests.fuzz -runs=$(RUNS) $(ARGS)
 
 # Two cases at a time; results are kept, so a run that was stopped goes on where it was.
 simulate: $(VENV)/.tested
