@@ -20,6 +20,7 @@ OPTIONS_PATIENCE = 4.0
 REGISTRATION_PATIENCE = 12.0
 MAX_ASKED = 4
 "Servers that are asked."
+SILENT = "check its address and port, and that no firewall is between"
 Step = dict[str, Any]
 
 
@@ -59,7 +60,9 @@ class TrunkTester:
             try:
                 hops = await self.lines.find(name, settings.transport)
             except (LocateError, SipParseError) as error:
-                steps.append(step("dns", False, f"{name}: {error}"))
+                option = "static" if isinstance(settings, PbxSettings) else "server"
+                other = f"name another with: ringmesh trunk set {trunk.name} --{option} HOST"
+                steps.append(step("dns", False, f"{name}: {error}; {other}"))
                 continue
             found |= dict.fromkeys(hops)
             where = ", ".join(f"{hop.transport} {hop.remote}" for hop in hops[:MAX_ASKED])
@@ -93,7 +96,7 @@ class TrunkTester:
             async with asyncio.timeout(OPTIONS_PATIENCE):
                 ok, said = await heard
         except TimeoutError:
-            ok, said = False, f"does not answer OPTIONS in {OPTIONS_PATIENCE:g} s"
+            ok, said = False, f"does not answer OPTIONS in {OPTIONS_PATIENCE:g} s: {SILENT}"
         return step("reachable", ok, f"{hop.transport} {hop.remote} {said}")
 
     async def _registration(

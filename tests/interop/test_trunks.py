@@ -1,6 +1,7 @@
 """Trunks with real programs: Kamailio as provider and as PBX, phones that measure the sound."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from node.phone.check import measure_call
 from node.phone.choices import Answer, Tone
 from node.phone.errors import CallFailed
 from tests.support.baresip import Line, baresip
-from tests.support.kamailio import LOGIN, PASSWORD, REALM, kamailio
+from tests.support.kamailio import LOGIN, PASSWORD, REALM, Kamailio, kamailio
 from tests.support.nodes import Account, NodeProcess, add_user, phone_of, running_nodes
 from tests.support.programs import needs, needs_pjsua2
 
@@ -20,6 +21,7 @@ pytestmark = [pytest.mark.interop, needs_pjsua2, pytest.mark.asyncio(loop_scope=
 DID, ABROAD = "+49301234567", "+442079460000"
 WITHIN = 15.0
 Mesh = tuple[list[NodeProcess], Account, Account]
+Pbx = tuple[Kamailio, dict[str, Any]]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -86,42 +88,73 @@ async def test_baresip_stands_for_a_pbx(mesh: Mesh, tmp_path: Path) -> None:
         await nodes[0].ask("trunk", "remove", "desk")
 
 
+@contextlib.asynccontextmanager
+async def kamailio_pbx(node: NodeProcess, folder: Path, mode: str) -> AsyncIterator[Pbx]:
+    """Kamailio as a PBX at a fixed address of the trunk `firm`."""
+    async with kamailio(folder, sip_address(node), is_pbx=True) as pbx:
+        options = ("--pbx", "--static", pbx.address, "--mode", mode)
+        added = await node.ask("trunk", "add", "firm", *options)
+        try:
+            await has_state(node, "firm", "reachable")
+            tested = await node.ask("trunk", "test", "firm")
+            assert [step["ok"] for step in tested["steps"]] == [True, True]
+            yield pbx, added
+        finally:
+            await node.ask("trunk", "remove", "firm")
+
+
 @needs("kamailio")
 async def test_kamailio_is_a_pbx_with_its_people(mesh: Mesh, tmp_path: Path) -> None:
-    """Fixed address, per user: 123 behind it is called from the mesh, and calls into it."""
-    nodes, bob, alice = mesh
-    async with kamailio(tmp_path / "k", sip_address(nodes[0]), is_pbx=True) as pbx:
-        added = await nodes[0].ask(
-            "trunk", "add", "firm", "--pbx", "--static", pbx.address, "--mode", "per-user"
+    """Per user: each of three is called from another node, and calls there; a fourth is not."""
+    nodes, _, alice = mesh
+    people = ("123", "124", "125")
+    async with (
+        kamailio_pbx(nodes[0], tmp_path / "k", "per-user") as (pbx, added),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        await nodes[1].finds(added["number"])
+        caller = await stack.enter_async_context(phone_of(alice))
+        desks = {}
+        for person in people:
+            desks[person] = await stack.enter_async_context(phone_of(pbx.account(person)))
+        for number, (person, desk) in enumerate(desks.items()):
+            target, tone = f"{added['number']}*{person}", 700 + 100 * number
+            report = await measure_call(caller, desk, target, seconds=0.8, callee_tone=tone)
+            assert report.problems == ()
+        with pytest.raises(CallFailed) as caught:
+            await (await caller.call(f"{added['number']}*199")).wait_confirmed()
+        assert caught.value.status == 404
+        report = await measure_call(
+            desks["125"], caller, f"sip:{alice['number']}@{pbx.address}", seconds=0.8
         )
-        try:
-            await has_state(nodes[0], "firm", "reachable")
-            tested = await nodes[0].ask("trunk", "test", "firm")
-            assert [step["ok"] for step in tested["steps"]] == [True, True]
-            await nodes[1].finds(added["number"])
-            async with (
-                phone_of(alice) as caller,
-                phone_of(pbx.account("123"), policy=Answer(), playing=Tone(880)) as desk,
-            ):
-                report = await measure_call(caller, desk, f"{added['number']}*123")
-                assert report.problems == ()
-                with pytest.raises(CallFailed) as caught:
-                    await (await caller.call(f"{added['number']}*124")).wait_confirmed()
-                assert caught.value.status == 404
-            async with (
-                phone_of(pbx.account("123")) as desk,
-                phone_of(bob, policy=Answer(), playing=Tone(880)) as callee,
-            ):
-                report = await measure_call(desk, callee, f"sip:bob@{pbx.address}")
-                assert report.problems == ()
-        finally:
-            await nodes[0].ask("trunk", "remove", "firm")
+        assert report.problems == ()
+
+
+@needs("kamailio")
+async def test_kamailio_is_a_pbx_behind_one_address(mesh: Mesh, tmp_path: Path) -> None:
+    """Single: whoever calls the trunk gets its attendant, who calls the other node as well."""
+    nodes, _, alice = mesh
+    async with (
+        kamailio_pbx(nodes[0], tmp_path / "k", "single") as (pbx, added),
+        phone_of(alice) as far,
+        phone_of(pbx.account("firm")) as attendant,
+    ):
+        await nodes[1].finds(added["number"])
+        report = await measure_call(far, attendant, added["number"], seconds=0.8)
+        assert report.problems == ()
+        report = await measure_call(
+            attendant, far, f"sip:{alice['number']}@{pbx.address}", seconds=0.8
+        )
+        assert report.problems == ()
 
 
 @needs("kamailio")
 async def test_kamailio_is_a_provider(mesh: Mesh, tmp_path: Path) -> None:
-    """The node registers there; calls go out by prefix, and come in by number."""
-    nodes, bob, _ = mesh
+    """The node registers there; calls go out by prefix, and come in by number, from node to node.
+
+    Bob has the number; while he forwards, his calls come from the other node and go there.
+    """
+    nodes, bob, alice = mesh
     options = ["--login", LOGIN, "--password", PASSWORD, "--prefix", "00=+", "--prefix", "+"]
     options += ["--domain", REALM, "--did", f"{DID}=bob"]
     async with kamailio(tmp_path / "k", sip_address(nodes[0])) as provider:
@@ -147,9 +180,20 @@ async def test_kamailio_is_a_provider(mesh: Mesh, tmp_path: Path) -> None:
             ):
                 report = await measure_call(abroad, callee, f"sip:{DID}@{provider.address}")
                 assert report.problems == ()
+            async with (
+                phone_of(provider.account(ABROAD), policy=Answer(), playing=Tone(880)) as abroad,
+                phone_of(alice, policy=Answer(), playing=Tone(880)) as far,
+            ):
+                await nodes[0].ask("user", "forward", "bob", "--always", alice["number"])
+                report = await measure_call(abroad, far, f"sip:{DID}@{provider.address}")
+                assert report.problems == ()
+                await nodes[0].ask("user", "forward", "bob", "--always", ABROAD)
+                report = await measure_call(far, abroad, bob["number"])
+                assert report.problems == ()
             for node in nodes:
                 await node.has(calls=0)
         finally:
+            await nodes[0].ask("user", "forward", "bob", "--off")
             await nodes[0].ask("trunk", "remove", "telco")
 
 

@@ -1,11 +1,13 @@
-"""Five hundred calls that ring at once between two nodes, and what is left of them."""
+"""Hundreds of calls at once between two nodes, and what is left of them."""
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.load_phone import LoadPhone
 from tests.support.many_calls import ManyPhone
 from tests.support.nodes import NodeProcess, add_user, running_nodes
 
@@ -13,6 +15,7 @@ CALLS = 500
 RATE = 100.0
 "New calls a second."
 RING_WITHIN = 40.0
+ON_TRUNK = 200
 GROWTH = 60.0
 "MB that a node may keep of 500 calls that are over."
 
@@ -71,3 +74,32 @@ async def test_five_hundred_ring_at_once(tmp_path: Path) -> None:
                 print(name, "MB before, during, after:", *(f"{size:.0f}" for size in sizes))
             assert after[0] - before[0] < GROWTH
             assert after[1] - before[1] < GROWTH
+
+
+@pytest.mark.slow
+async def test_two_hundred_calls_on_one_trunk(tmp_path: Path) -> None:
+    """A PBX on one node takes 200 calls of another node at a time, each for another extension."""
+    async with running_nodes(tmp_path, 2) as (a, b):
+        alice, pbx = await add_user(a, "alice"), await b.ask("trunk", "add", "office", "--pbx")
+        while not (number := (await b.ask("trunk", "show", "office"))["number"]):
+            await asyncio.sleep(0.1)
+        await a.finds(number)
+        async with (
+            LoadPhone("alice", alice["password"], a.place) as caller,
+            LoadPhone("office", pbx["password"], b.place) as trunk,
+        ):
+            assert [await phone.register() for phone in (caller, trunk)] == [200, 200]
+            tasks = []
+            async with asyncio.TaskGroup() as group:
+                for extension in range(ON_TRUNK):
+                    uri = f"sip:{number}*{100 + extension}@{a.place.ip}"
+                    tasks.append(group.create_task(caller.call(uri, talk=ON_TRUNK / RATE + 4)))
+                    await asyncio.sleep(1 / RATE)
+                for node in (a, b):
+                    await node.has(calls=ON_TRUNK)
+                shown = await b.ask("trunk", "show", "office")
+                assert shown["calls"] == ON_TRUNK
+            assert {task.result() for task in tasks} == {200}
+            assert (trunk.counted.answered, trunk.counted.ended) == (ON_TRUNK, ON_TRUNK)
+            await free(a)
+            await free(b)
