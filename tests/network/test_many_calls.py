@@ -93,7 +93,7 @@ async def test_two_hundred_calls_on_one_trunk(tmp_path: Path) -> None:
             async with asyncio.TaskGroup() as group:
                 for extension in range(ON_TRUNK):
                     uri = f"sip:{number}*{100 + extension}@{a.place.ip}"
-                    tasks.append(group.create_task(caller.call(uri, talk=ON_TRUNK / RATE + 4)))
+                    tasks.append(group.create_task(caller.call(uri, talk=ON_TRUNK / RATE + 12)))
                     await asyncio.sleep(1 / RATE)
                 for node in (a, b):
                     await node.has(calls=ON_TRUNK)
