@@ -36,6 +36,9 @@ FromPeer = Callable[[int, bytes, SocketAddress, float], None]
 class DatagramSocket(Protocol):
     """What is needed of a socket to read from it."""
 
+    def recv_into(self, buffer: memoryview, /) -> int:
+        """The next datagram's size, or OSError."""
+
     def recvfrom_into(self, buffer: memoryview, /) -> tuple[int, SocketAddress]:
         """The next datagram's size and source, or OSError."""
 
@@ -111,6 +114,25 @@ class RelayPort:
                 # Nothing there, or a full buffer: lost, as any datagram is.
                 return
             self._from_peer(self.id, bytes(body[:size]), source, now)
+
+        return drain
+
+    def drain_twin(self, sock: DatagramSocket, channel: int) -> Drain:
+        """The same for a socket connected to the peer of a channel: no source needs to be read."""
+        read, to_client = sock.recv_into, self.to_client
+        address, whole, body, pack = self.client.address, _whole, _body, _HEAD.pack_into
+
+        def drain(now: float) -> None:
+            try:
+                size = read(body)
+                if size > MAX_TURN_BYTES:
+                    return
+                pack(whole, 0, channel, size)
+                to_client(whole[: size + 4], address)
+            except OSError:
+                return
+            self.packets_to_client += 1
+            self.bytes_to_client += size
 
         return drain
 

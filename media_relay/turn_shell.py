@@ -386,7 +386,7 @@ class TurnShell:
             return
         relay.twin, relay.twin_route = twin, route
         route.outlet, route.target = self._paid(relay.port.login, twin.send), 0
-        self._host.drain(twin, relay.port.drain(twin))
+        self._host.drain(twin, relay.port.drain_twin(twin, route.channel))
         self._host.watch(twin, self._complaints(relay.port.id, twin), select.EPOLLIN)
 
     def _remove(self, effect: RemoveRoute) -> None:

@@ -58,7 +58,7 @@ class Result:
 
     def show(self, goal: str) -> None:
         print(
-            f"relay, {self.calls} {self.name} calls paced: {self.us_per_packet:.1f} us CPU a packet"
+            f"relay, {self.calls} {self.name} calls: {self.us_per_packet:.1f} us CPU a packet"
             f" ({goal})"
         )
 
@@ -109,6 +109,23 @@ def play(sock: socket.socket, targets: list[Target], seconds: float, results: Co
     results.send((sent, received + drained(sock)))
 
 
+def flood(sock: socket.socket, targets: list[Target], seconds: float, results: Connection) -> None:
+    """One packet each way of each call under way, sent back as soon as it came."""
+    sock.settimeout(0.2)
+    for index, target in enumerate(targets):
+        sock.sendto(target.packet(0, index), target.address)
+    received, end = 0, time.monotonic() + seconds
+    with contextlib.suppress(TimeoutError):
+        while time.monotonic() < end:
+            for _ in range(64):
+                data, source = sock.recvfrom(4096)
+                sock.sendto(data, source)
+                received += 1
+    time.sleep(0.2)
+    sock.setblocking(False)
+    results.send((received + len(targets), received + drained(sock)))
+
+
 def drained(sock: socket.socket) -> int:
     """How many datagrams waited."""
     count = 0
@@ -120,6 +137,7 @@ def drained(sock: socket.socket) -> int:
 
 
 _SINK = bytearray(4096)
+Play = Callable[[socket.socket, list[Target], float, Connection], None]
 
 
 def phone_socket() -> socket.socket:
@@ -136,6 +154,7 @@ async def measure(
     build: Callable[[RelayPool, int, Endpoint], list[Target]],
     *,
     workers: int = 1,
+    way: Play = play,
 ) -> Result:
     def unexpected(event: RelayEvent) -> None:
         raise RuntimeError(f"{name}: {event}")
@@ -148,7 +167,7 @@ async def measure(
     await asyncio.sleep(SETTLE_SECONDS)
     pids = [worker.pid for worker in pool.usage().workers if worker.pid is not None]
     before_cpu = sum(map(cpu_seconds, pids))
-    sent, received = await played(sock, targets, seconds)
+    sent, received = await played(sock, targets, seconds, way)
     after_cpu = sum(map(cpu_seconds, pids))
     await asyncio.sleep(1.3)
     packets = sum(worker.packets for worker in pool.usage().workers)
@@ -215,7 +234,7 @@ def through_both(pool: RelayPool, calls: int, phone: Endpoint) -> list[Target]:
     return targets
 
 
-async def beside_rtpengine(calls: int, seconds: float) -> Result:
+async def beside_rtpengine(calls: int, seconds: float, way: Play = play) -> Result:
     """The same load through rtpengine in user space."""
     with tempfile.TemporaryDirectory() as folder:
         async with rtpengine(Path(folder)) as engine:
@@ -226,17 +245,19 @@ async def beside_rtpengine(calls: int, seconds: float) -> Result:
             pid = engine.program.process.pid
             await played(sock, targets, 1.0)  # it learns where packets come from
             before = cpu_seconds(pid)
-            sent, received = await played(sock, targets, seconds)
+            sent, received = await played(sock, targets, seconds, way)
             spent = cpu_seconds(pid) - before
             sock.close()
     print(f"  (rtpengine: {sent} sent, {received} came back)")
     return Result("rtpengine", calls, received, spent)
 
 
-async def played(sock: socket.socket, targets: list[Target], seconds: float) -> tuple[int, int]:
+async def played(
+    sock: socket.socket, targets: list[Target], seconds: float, way: Play = play
+) -> tuple[int, int]:
     """Let a player send; packets sent and received."""
     ours, theirs = get_context("fork").Pipe()
-    player = get_context("fork").Process(target=play, args=(sock, targets, seconds, theirs))
+    player = get_context("fork").Process(target=way, args=(sock, targets, seconds, theirs))
     player.start()
     while player.is_alive():
         await asyncio.sleep(0.1)
@@ -259,7 +280,7 @@ async def idle_memory() -> int:
 async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--only", choices=("anchored", "sealed", "idle"))
+    parser.add_argument("--only", choices=("anchored", "flood", "sealed", "idle"))
     parser.add_argument("--calls", type=int, default=500, help="anchored calls; sealed are half")
     options = parser.parse_args()
     half = options.calls // 2
@@ -275,6 +296,14 @@ async def main() -> int:
             control.show(f"ours is {ratio:.2f} x that; goal <= {RTPENGINE_GOAL_FACTOR}")
         else:
             print("relay beside rtpengine: skipped: apt-get install rtpengine-daemon")
+    if options.only in (None, "flood"):
+        twice = 2 * options.calls
+        result = await measure("anchored", twice, options.seconds, anchored, way=flood)
+        result.show("in flood")
+        if shutil.which("rtpengine"):
+            control = await beside_rtpengine(twice, options.seconds, flood)
+            ratio = result.us_per_packet / control.us_per_packet
+            control.show(f"in flood; ours is {ratio:.2f} x that; goal <= {RTPENGINE_GOAL_FACTOR}")
     if options.only in (None, "sealed"):
         beside = await measure("anchored", half, options.seconds, anchored)
         beside.show("to compare with")

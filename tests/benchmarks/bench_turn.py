@@ -40,6 +40,7 @@ PACKETS_PER_SECOND = 50
 PAYLOAD = bytes(172)
 CHANNEL = 0x4000
 CHANNEL_GOAL_FACTOR = 1.2
+DELAY_GOAL_FACTOR = 1.5
 ALLOCATION_GOAL_MS = 1.0
 IDLE_GOAL_MIB = 40.0
 IDLE_ALLOCATIONS = 1000
@@ -152,6 +153,34 @@ class Player:
         time.sleep(0.2)
         return sent, received + self._drain()
 
+    def delay(self, seconds: float, *, direct: bool) -> list[int]:
+        """Nanoseconds from sending to hearing, at 50 packets a second each way of each call.
+
+        `direct`: from peer to peer, without the server.
+        """
+        count, times = 2 * len(self.clients), []
+        interval = 1 / (count * PACKETS_PER_SECOND)
+        clients = {sock.fileno() for sock in self.clients}
+        started = due = time.monotonic()
+        number = 0
+        while due < started + seconds:
+            if (wait := due - time.monotonic()) <= 0:
+                stamp = time.monotonic_ns().to_bytes(8, "big") + PAYLOAD[8:]
+                if direct:
+                    peer = self.peers[number % PEER_SOCKETS]
+                    peer.sendto(stamp, self.peers[(number + 1) % PEER_SOCKETS].getsockname())
+                else:
+                    self._send(number % count, stamp)
+                number, due = number + 1, due + interval
+                wait = 0
+            for descriptor, _ in self._poll.poll(max(0.0, wait)):
+                with contextlib.suppress(BlockingIOError):
+                    data = self._by_number[descriptor].recv(4096)
+                    head = 4 if descriptor in clients else 0
+                    sent = int.from_bytes(data[head : head + 8], "big")
+                    times.append(time.monotonic_ns() - sent)
+        return times
+
     def flood(self, seconds: float) -> tuple[int, int]:
         """One packet of each call under way, sent again as soon as it came: as fast as it goes."""
         sent = received = 0
@@ -175,12 +204,12 @@ class Player:
         time.sleep(0.2)
         return sent, received + self._drain()
 
-    def _send(self, index: int) -> None:
+    def _send(self, index: int, payload: bytes = PAYLOAD) -> None:
         number, back = divmod(index, 2)
         if back:
-            self.peers[number % PEER_SOCKETS].sendto(PAYLOAD, self.relays[number])
+            self.peers[number % PEER_SOCKETS].sendto(payload, self.relays[number])
         else:
-            self.clients[number].send(self._message)
+            self.clients[number].send(self._message[:4] + payload)
 
     def _drain(self) -> int:
         count = 0
@@ -203,6 +232,8 @@ def play(server: Endpoint, calls: int, way: str, seconds: float, pipe: Connectio
     pipe.recv()
     if way == "idle":
         pipe.send((0, 0))
+    elif way in ("delay", "direct"):
+        pipe.send(player.delay(seconds, direct=way == "direct"))
     else:
         pipe.send(player.pace(seconds) if way == "paced" else player.flood(seconds))
 
@@ -264,6 +295,48 @@ async def compare(calls: int, way: str, seconds: float, rounds: int) -> None:
         show(f"{name}, Allocate, 401, Allocate, ChannelBind", made, "ms", goal=goal)
 
 
+async def delays(calls: int, seconds: float, rounds: int) -> None:
+    """What a server adds to the time that the same packets take without it."""
+    title(f"added delay, {calls} calls, paced")
+    starts = {"ours": ours, "coturn": coturn} if shutil.which("turnserver") else {"ours": ours}
+    times: dict[str, list[int]] = {name: [] for name in (*starts, "direct")}
+    for _ in range(rounds):
+        for name, start in starts.items():
+            times[name] += await one_delay(start, calls, "delay", seconds)
+        times["direct"] += await one_delay(ours, calls, "direct", seconds)
+    middle = {name: statistics.median(found) / 1e3 for name, found in times.items()}
+    for name in starts:
+        tail = statistics.quantiles(times[name], n=100)[98] / 1e3
+        note = f"{tail:.0f} us at p99; {middle['direct']:.0f} us p50 without a relay"
+        show(f"{name}, p50", middle[name] - middle["direct"], "us", note=note)
+    if "coturn" in starts:
+        added = [middle[name] - middle["direct"] for name in ("ours", "coturn")]
+        show("ours to coturn's", added[0] / added[1], "", goal=DELAY_GOAL_FACTOR)
+    else:
+        skipped("ours to coturn's", "coturn is absent")
+
+
+async def one_delay(
+    start: Callable[[Path], contextlib.AbstractAsyncContextManager[Target]],
+    calls: int,
+    way: str,
+    seconds: float,
+) -> list[int]:
+    with tempfile.TemporaryDirectory() as folder:
+        async with start(Path(folder)) as target:
+            pipe, theirs = get_context("fork").Pipe()
+            player = get_context("fork").Process(
+                target=play, args=(target.endpoint, calls, way, seconds, theirs)
+            )
+            player.start()
+            await heard(pipe)
+            await asyncio.sleep(0.3)
+            pipe.send("go")
+            times = await heard(pipe)
+            player.join()
+            return times  # type: ignore[return-value]
+
+
 async def idle() -> None:
     title(f"{IDLE_ALLOCATIONS} idle allocations")
     with tempfile.TemporaryDirectory() as folder:
@@ -287,12 +360,14 @@ async def main() -> int:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--calls", type=int, default=500, help="paced calls; twice as many flood")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=("paced", "flood", "idle"))
+    parser.add_argument("--only", choices=("paced", "flood", "delay", "idle"))
     options = parser.parse_args()
     if options.only in (None, "paced"):
         await compare(options.calls, "paced", options.seconds, options.rounds)
     if options.only in (None, "flood"):
         await compare(2 * options.calls, "flood", options.seconds, options.rounds)
+    if options.only in (None, "delay"):
+        await delays(options.calls // 5, options.seconds, options.rounds)
     if options.only in (None, "idle"):
         await idle()
     return 0
