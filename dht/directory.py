@@ -34,6 +34,7 @@ from dht.status import ContactInfo, DhtStats
 from dht.store import RecordStore
 from dht.table import AsnOf, Contact, SecureTable
 from dht.tasks import Tasks, ignored
+from dht.willing import WillingRelays
 from federation.model.address import Endpoint
 from federation.model.clocks import Clock, Entropy
 from federation.model.identity import AccountId, AccountKey, NodeId, NodeKey, PublicKey
@@ -130,6 +131,7 @@ class Directory:
         )
         self._maintenance = self._make_maintenance(entropy)
         self.outer = self._confirming.outer
+        self.relays = WillingRelays(self._overlay, self._table, clock, entropy)
 
     def _make_service(self, entropy: Entropy) -> Service:
         answerer = Answerer(
@@ -392,10 +394,7 @@ class Directory:
         """Everybody in the table, heard last first."""
         now = self._clock.monotonic()
         ordered = sorted(self._table, key=lambda contact: contact.last_heard, reverse=True)
-        return tuple(
-            ContactInfo(c.key, c.id, c.endpoint, c.rtt, now - c.last_heard, c.misses, c.flags)
-            for c in ordered
-        )
+        return tuple(ContactInfo.of(contact, now) for contact in ordered)
 
     def stats(self) -> DhtStats:
         """Figures as of now."""

@@ -24,7 +24,8 @@ from dht.frame import (
     FrameError,
     FrameType,
 )
-from dht.messages import CLIENT, RELAYS, Answer, Ping, Request
+from dht.messages import CLIENT, RELAYS, Answer, Nodes, Ping, Request
+from dht.named_relays import NamedRelays
 from dht.outgoing import RequestWriter
 from dht.overlay_id import OverlayId, OverlayIdCache, PuzzleError
 from dht.pending import Pending, PendingTable, Repeat
@@ -81,6 +82,7 @@ class Overlay:
         self.own_id = OverlayId(table.node.id)
         self.traffic = Traffic()
         self.observed: Endpoint | None = None
+        self.named_relays = NamedRelays()
         self._key, self._nonce, self._network = key, nonce, network
         self._send, self._server = send, server
         self._table, self._ids, self._tasks = table, ids, tasks
@@ -324,6 +326,8 @@ class Overlay:
         if any(other.parts != part.parts for other in pending.parts.values()):
             raise FrameError("the parts of an answer disagree")
         pending.parts[part.part] = part
+        if isinstance(part.answer, Nodes):
+            self.named_relays.note(part.answer.contacts)
         contact = self._meet(pending, frame, id_, part, now)
         if len(pending.parts) == part.parts:
             self._end(pending, Reply(contact, joined(pending.parts)))

@@ -1,11 +1,14 @@
 """What a directory tells of itself, for status pages and metrics."""
 
 from dataclasses import dataclass, field
+from typing import Self
 
 from dht.overlay_id import OverlayId
 from dht.reachability import FamilyReach
 from dht.serving import Traffic
+from dht.table import Contact
 from federation.model.address import Endpoint
+from federation.model.clocks import Monotonic
 from federation.model.histogram import Histogram
 from federation.model.identity import NodeId
 
@@ -23,6 +26,20 @@ class ContactInfo:
     "Seconds ago."
     misses: int
     flags: int
+
+    @classmethod
+    def of(cls, contact: Contact, now: Monotonic) -> Self:
+        """A contact as it stands at `now`."""
+        heard = now - contact.last_heard
+        return cls(
+            contact.key,
+            contact.id,
+            contact.endpoint,
+            contact.rtt,
+            heard,
+            contact.misses,
+            contact.flags,
+        )
 
 
 @dataclass(frozen=True, slots=True)

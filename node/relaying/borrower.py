@@ -8,7 +8,6 @@ import structlog
 
 from dht.directory import Directory
 from dht.finder import Found
-from dht.messages import RELAYS
 from dht.record import RelayOffer
 from dht.scope import may_try
 from dht.status import ContactInfo
@@ -91,12 +90,8 @@ class RelayBorrower:
         self._clock, self._entropy = clock, entropy
 
     async def candidates(self, own: Sequence[Endpoint]) -> list[RelayCandidate]:
-        """Willing nodes that this one knows, nearest first; what they have free is looked up."""
-        willing = [
-            contact
-            for contact in self._directory.contacts()
-            if contact.flags & RELAYS and may_try(contact.endpoint, own)
-        ]
+        """Willing nodes that answer, nearest first; what they have free is looked up."""
+        willing = await self._directory.relays.find(lambda endpoint: may_try(endpoint, own))
         willing.sort(key=lambda contact: float("inf") if contact.rtt is None else contact.rtt)
         nearest = willing[:MAX_CANDIDATES]
         offers = await asyncio.gather(*map(self._offer_of, nearest))
