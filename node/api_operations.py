@@ -103,6 +103,7 @@ OPERATIONS = {
     "POST /v1/relay": Operation("Relay within limits.", S.RelayUse, ConsentChange),
     "DELETE /v1/relay": Operation("Relay no more.", S.RelayUse),
     "GET /v1/relay/candidates": Operation("Nodes that relay for strangers.", list[Json]),
+    "GET /v1/relay/leases": Operation("What other nodes lend now.", list[Json]),
     "POST /v1/relay/leases": Operation("Borrow relays.", list[Json], WantedLeases, status=201),
     "DELETE /v1/relay/leases/{lease}": Operation("Give a relay back.", Json),
     "POST /v1/console/links": Operation(

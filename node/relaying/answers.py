@@ -22,7 +22,10 @@ class RelayControl(Protocol):
     async def relay_candidates(self) -> list[JsonObject]:
         """Other nodes that relay for strangers, best first."""
 
-    async def relay_borrow(self, count: int) -> list[JsonObject]:
+    async def relay_leases(self) -> list[JsonObject]:
+        """What other nodes lend now; `kept` ones are renewed."""
+
+    async def relay_borrow(self, count: int, *, keep: bool) -> list[JsonObject]:
         """TURN credentials at other nodes' relays: the first to use, the others as spares."""
 
     async def relay_give_back(self, lease: str) -> JsonObject:
@@ -50,9 +53,13 @@ class RelayAnswers:
         """Willing nodes."""
         return await self.relaying.candidates()
 
-    async def relay_borrow(self, count: int) -> list[JsonObject]:
+    async def relay_leases(self) -> list[JsonObject]:
+        """What is lent."""
+        return self.relaying.leases()
+
+    async def relay_borrow(self, count: int, *, keep: bool) -> list[JsonObject]:
         """Have relays lent."""
-        return await self.relaying.borrow(count)
+        return await self.relaying.borrow(count, keep=keep)
 
     async def relay_give_back(self, lease: str) -> JsonObject:
         """End a lease."""

@@ -1,6 +1,6 @@
 """The part of the admin API that is about relaying for others.
 
-GET    /v1/relay               GET    /v1/relay/candidates
+GET    /v1/relay               GET    /v1/relay/candidates     GET /v1/relay/leases
 POST   /v1/relay (on)          POST   /v1/relay/leases
 DELETE /v1/relay (off)         DELETE /v1/relay/leases/{lease}
 """
@@ -26,6 +26,8 @@ class WantedLeases(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The body of `POST /v1/relay/leases`."""
 
     count: Annotated[int, Meta(ge=1, le=MAX_LEASES_A_REQUEST)] = 2
+    keep: bool = False
+    "Keep so many in force until they are given back: renewed, and replaced where a relay is lost."
 
 
 class RelayApi:
@@ -42,6 +44,7 @@ class RelayApi:
             web.post("/v1/relay", self._on),
             web.delete("/v1/relay", self._off),
             web.get("/v1/relay/candidates", self._candidates),
+            web.get("/v1/relay/leases", self._leases),
             web.post("/v1/relay/leases", self._borrow),
             web.delete("/v1/relay/leases/{lease}", self._give_back),
         ]
@@ -59,9 +62,13 @@ class RelayApi:
     async def _candidates(self, _: web.Request) -> web.Response:
         return self._answer(await self._control.relay_candidates(), 200)
 
+    async def _leases(self, _: web.Request) -> web.Response:
+        return self._answer(await self._control.relay_leases(), 200)
+
     async def _borrow(self, request: web.Request) -> web.Response:
         wanted = await _read(request, WantedLeases)
-        return self._answer(await self._control.relay_borrow(wanted.count), 201)
+        leases = await self._control.relay_borrow(wanted.count, keep=wanted.keep)
+        return self._answer(leases, 201)
 
     async def _give_back(self, request: web.Request) -> web.Response:
         lease = request.match_info["lease"]

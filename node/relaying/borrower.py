@@ -1,8 +1,7 @@
 """Being relayed for: willing nodes found and ranked, one asked, a spare kept, receipts checked."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
 import structlog
 
@@ -28,6 +27,7 @@ from federation.relay_token import (
 from node.control import RefusedError
 from node.relaying import words
 from node.relaying.choice import RelayCandidate, in_order
+from node.relaying.lease import Lease
 from node.storage.storage import Storage
 
 MAX_CANDIDATES = 16
@@ -39,16 +39,6 @@ DEFAULT_QUOTA = 500_000_000
 _ASKED = frozenset({words.OK, words.FULL, words.UNWILLING, words.MALFORMED})
 
 log = structlog.get_logger("relay")
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """What another node lent: TURN credentials, until `lent.not_after`."""
-
-    relay: NodeId
-    endpoint: Endpoint
-    token: RelayToken
-    lent: words.Lent
 
 
 class _Exchange:
@@ -105,15 +95,18 @@ class RelayBorrower:
         own: Sequence[Endpoint],
         *,
         count: int = 1,
+        beside: Collection[NodeId] = (),
         seconds: int = DEFAULT_SECONDS,
         quota: int = DEFAULT_QUOTA,
     ) -> list[Lease]:
-        """Leases of up to `count` relays, best first: the second one is the warm spare.
+        """Leases of up to `count` relays, best first, other ones than `beside`.
 
         Those that refuse are passed over. Empty where nobody relays for us.
         """
         leases: list[Lease] = []
         for candidate in in_order(await self.candidates(own)):
+            if candidate.node in beside:
+                continue
             lease = await self.ask(candidate.node, candidate.endpoint, seconds=seconds, quota=quota)
             if isinstance(lease, Lease):
                 leases.append(lease)
@@ -130,11 +123,12 @@ class RelayBorrower:
         quota: int = DEFAULT_QUOTA,
     ) -> Lease | int:
         """Ask one node; its refusal is a status of `words`, 0 for no answer that can be used."""
+        seconds = min(seconds, MAX_TOKEN_SECONDS)
         token = RelayToken(
             asker=self._key.id,
             relay=node,
             nonce=self._entropy.token(NONCE_BYTES),
-            not_after=int(self._clock.unix()) + min(seconds, MAX_TOKEN_SECONDS),
+            not_after=int(self._clock.unix()) + seconds,
             quota=quota,
         )
         data = token.sign(self._key, self._network)
@@ -147,7 +141,7 @@ class RelayBorrower:
         except words.WordsError as error:
             log.warning("relay_answer_unusable", node=node.text[:12], reason=str(error))
             return 0
-        return Lease(node, endpoint, token, lent)
+        return Lease(node, endpoint, token, lent, seconds)
 
     async def receipt(self, lease: Lease, *, ends: bool = False) -> RelayReceipt:
         """What the relay says it relayed so far, checked and kept; with `ends` it is the last.

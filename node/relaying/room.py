@@ -1,11 +1,12 @@
 """Everything about relaying for others and by others, made and joined for one node."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 
 from dht.directory import Directory
 from federation.model.address import Endpoint
 from federation.model.clocks import Clock, Entropy
-from federation.model.identity import NodeKey
+from federation.model.identity import NodeId, NodeKey
 from federation.peers import Links
 from federation.ports import ServerTransaction
 from media_relay.pool import RelayPool
@@ -13,11 +14,13 @@ from node.config import Config
 from node.control import JsonObject, RefusedError
 from node.loaded import Loaded
 from node.relaying import words
-from node.relaying.borrower import Lease, RelayBorrower
+from node.relaying.borrower import RelayBorrower
 from node.relaying.choice import RelayCandidate, in_order
 from node.relaying.consent import ConsentChange
+from node.relaying.lease import Lease
 from node.relaying.lender import RelayLender
 from node.relaying.owner import RelayOwner
+from node.relaying.standby import Standby
 from node.sheet import ServedAt
 from node.storage.storage import Storage
 
@@ -47,6 +50,7 @@ class RelayRoom:
         self._own = own
         self._leases: dict[bytes, Lease] = {}
         self._borrower: RelayBorrower | None = None
+        self._standby = Standby(self, clock)
         families = {":" in end.host for end in own()}
         self.owner = RelayOwner(
             config.relay.consent if loaded.relay_consent is None else loaded.relay_consent,
@@ -85,9 +89,25 @@ class RelayRoom:
     async def run(self) -> None:
         """Keep limits true; until cancelled."""
         try:
-            await self.owner.run()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.owner.run())
+                group.create_task(self._standby.run())
         finally:
             self.lender.close()
+
+    # What the standby asks
+
+    async def ask(self, lease: Lease) -> Lease | int:
+        """Ask the relay of a lease for another one."""
+        return await self._asking().ask(lease.relay, lease.endpoint)
+
+    async def borrow_beside(self, used: Sequence[NodeId], count: int) -> list[Lease]:
+        """Leases of other relays."""
+        return await self._asking().borrow(self._own(), count=count, beside=used)
+
+    async def receipt(self, lease: Lease) -> None:
+        """Check that a relay still knows a lease."""
+        await self._asking().receipt(lease)
 
     def hears(self, txn: ServerTransaction) -> bool:
         """Take a request of another node if it is about relaying."""
@@ -116,30 +136,34 @@ class RelayRoom:
         ordered = in_order(found)
         return [_shown(one) for one in [*ordered, *(one for one in found if one.is_full)]]
 
-    async def borrow(self, count: int) -> list[JsonObject]:
-        """Have relays lent: TURN credentials, best first."""
+    async def borrow(self, count: int, *, keep: bool = False) -> list[JsonObject]:
+        """Have relays lent: TURN credentials, best first.
+
+        With `keep` so many are in force until they are given back; it is the number in all.
+        """
+        asking = self._asking()
         if len(self._leases) + count > MAX_LEASES:
             raise RefusedError(f"{MAX_LEASES} relays are borrowed already; give some back")
-        leases = await self._asking().borrow(self._own(), count=count)
+        if keep:
+            self._standby.wanted = max(count, self._standby.wanted)
+            await self._standby.look()
+            leases = self._standby.leases
+        else:
+            leases = await asking.borrow(self._own(), count=count)
+            self._leases.update((lease.token.nonce, lease) for lease in leases)
         if not leases:
             raise RefusedError(
                 "no node that is known relays for this one; `ringmesh relay candidates` "
                 "shows who would",
                 503,
             )
-        for lease in leases:
-            self._leases[lease.token.nonce] = lease
-        return [
-            {
-                "lease": lease.token.nonce.hex(),
-                "node_id": lease.relay.text,
-                "uris": list(lease.lent.uris),
-                "username": lease.lent.username,
-                "password": lease.lent.password,
-                "expires": lease.lent.not_after,
-            }
-            for lease in leases
-        ]
+        return [_lent(lease, kept=keep) for lease in leases]
+
+    def leases(self) -> list[JsonObject]:
+        """What is lent now, the kept ones first."""
+        self._forget_expired()
+        kept = [_lent(lease, kept=True) for lease in self._standby.leases]
+        return kept + [_lent(lease, kept=False) for lease in self._leases.values()]
 
     async def give_back(self, lease: str) -> JsonObject:
         """End a lease; the answer is the relay's receipt, which is kept."""
@@ -147,11 +171,11 @@ class RelayRoom:
             nonce = bytes.fromhex(lease)
         except ValueError:
             nonce = b""
-        held = self._leases.get(nonce)
+        held = self._leases.get(nonce) or self._standby.drop(nonce)
         if held is None:
             raise RefusedError("no such lease is held", 404)
         receipt = await self._asking().receipt(held, ends=True)
-        del self._leases[nonce]
+        self._leases.pop(nonce, None)
         return {
             "node_id": receipt.relay.text,
             "begun": receipt.begun,
@@ -160,14 +184,29 @@ class RelayRoom:
             "bytes_to_clients": receipt.bytes_to_clients,
         }
 
-    def _asking(self) -> RelayBorrower:
+    def _forget_expired(self) -> None:
         now = self._clock.unix()
         for nonce, lease in list(self._leases.items()):
             if lease.lent.not_after < now:
                 del self._leases[nonce]
+
+    def _asking(self) -> RelayBorrower:
+        self._forget_expired()
         if self._borrower is None:
             raise RefusedError("the node is only starting; try again in a moment", 503)
         return self._borrower
+
+
+def _lent(lease: Lease, *, kept: bool) -> JsonObject:
+    return {
+        "lease": lease.token.nonce.hex(),
+        "node_id": lease.relay.text,
+        "uris": list(lease.lent.uris),
+        "username": lease.lent.username,
+        "password": lease.lent.password,
+        "expires": lease.lent.not_after,
+        "kept": kept,
+    }
 
 
 def _shown(candidate: RelayCandidate) -> JsonObject:

@@ -90,7 +90,9 @@ async def test_a_relay_is_lent_with_consent_and_only_so(tmp_path: Path) -> None:
         assert await asyncio.to_thread(relayed, lease, 1) == -401
         usage = await said(lender, "relay", "usage")
         assert 10_000 <= usage["bytes"] <= 10_000 + 4 * 50
-        (again,) = await asked(asker, "POST", "relay", "leases", count=1)
+        (again,) = await asked(asker, "POST", "relay", "leases", count=1, keep=True)
+        assert again["kept"]
+        assert await asked(asker, "GET", "relay", "leases") == [again]
         off = await said(lender, "relay", "off")
         assert off["state"] == "off"
         assert await asyncio.to_thread(relayed, again, 1) == -401

@@ -335,7 +335,10 @@ class MemoryNode:
     async def relay_candidates(self) -> list[JsonObject]:
         return []
 
-    async def relay_borrow(self, count: int) -> list[JsonObject]:
+    async def relay_leases(self) -> list[JsonObject]:
+        return []
+
+    async def relay_borrow(self, count: int, *, keep: bool = False) -> list[JsonObject]:
         raise RefusedError("no node that is known relays for this one", 503)
 
     async def relay_give_back(self, lease: str) -> JsonObject:

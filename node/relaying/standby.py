@@ -1,0 +1,88 @@
+"""Leases that are kept in force: the first to use, the others as warm spares.
+
+A lease is renewed at its relay before it ends, and one whose relay refuses or is gone is replaced
+by one of another relay. So whoever uses the first finds the next one ready when it fails.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from federation.model.clocks import Clock
+from federation.model.identity import NodeId
+from node.control import RefusedError
+from node.relaying.lease import Lease
+
+LOOK_SECONDS = 30.0
+"Between two looks at the leases; each asks the relays for a receipt, which shows they are there."
+RENEW_PART = 0.25
+"A lease with less than this part of its time left is renewed."
+
+log = structlog.get_logger("relay")
+
+
+class Asker(Protocol):
+    """Asks relays (`node.relaying.room.RelayRoom`)."""
+
+    async def ask(self, lease: Lease) -> Lease | int:
+        """Ask the relay of a lease for another one; a refusal is a status."""
+
+    async def borrow_beside(self, used: Sequence[NodeId], count: int) -> list[Lease]:
+        """Leases of up to `count` relays that are not among `used`, best first."""
+
+    async def receipt(self, lease: Lease) -> None:
+        """Check that a relay still knows a lease; raises `RefusedError` where it says nothing."""
+
+
+class Standby:
+    """Keeps `wanted` leases, each of another relay."""
+
+    def __init__(self, asker: Asker, clock: Clock) -> None:
+        self._asker, self._clock = asker, clock
+        self._busy = asyncio.Lock()
+        self.wanted = 0
+        self.leases: list[Lease] = []
+        "Best first; spares move up."
+
+    async def run(self) -> None:
+        """Look again and again; until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self.look()
+
+    async def look(self) -> None:
+        """Renew, replace, and fill up."""
+        async with self._busy:
+            kept = await asyncio.gather(*map(self._kept, self.leases))
+            self.leases = [lease for lease in kept if lease is not None]
+            missing = self.wanted - len(self.leases)
+            if missing > 0:
+                used = [lease.relay for lease in self.leases]
+                self.leases += await self._asker.borrow_beside(used, missing)
+
+    def drop(self, nonce: bytes) -> Lease | None:
+        """Keep one lease less: the one with this nonce; `None` if it is not kept."""
+        for lease in self.leases:
+            if lease.token.nonce == nonce:
+                self.leases.remove(lease)
+                self.wanted -= 1
+                return lease
+        return None
+
+    async def _kept(self, lease: Lease) -> Lease | None:
+        """The lease as it goes on, renewed or not; `None`: its relay is lost."""
+        left = lease.lent.not_after - self._clock.unix()
+        if left < RENEW_PART * lease.seconds:
+            renewed = await self._asker.ask(lease)
+            if isinstance(renewed, Lease):
+                return renewed
+            log.info("relay_not_renewed", node=lease.relay.text[:12], left=round(left))
+            return None
+        try:
+            await self._asker.receipt(lease)
+        except RefusedError:
+            log.info("relay_lost", node=lease.relay.text[:12])
+            return None
+        return lease

@@ -1,0 +1,105 @@
+"""Leases kept in force: renewed in time, replaced when their relay is lost."""
+
+from collections.abc import Sequence
+
+from federation.model.address import Endpoint
+from federation.model.clocks import Monotonic, UnixTime
+from federation.model.identity import NodeId, NodeKey
+from federation.relay_token import NONCE_BYTES, RelayToken
+from node.control import RefusedError
+from node.relaying import words
+from node.relaying.lease import Lease
+from node.relaying.standby import RENEW_PART, Standby
+
+SECONDS = 1800
+NODES = [NodeKey(bytes([number]) * 32).id for number in range(1, 6)]
+OURS = NodeKey(bytes(32)).id
+
+
+class Relays:
+    """Relays that lend as long as they are willing and up, and a clock."""
+
+    def __init__(self, count: int) -> None:
+        self.up = NODES[:count]
+        self.willing = list(self.up)
+        self.now = 1_000_000.0
+        self.serial = 0
+
+    def unix(self) -> UnixTime:
+        return UnixTime(self.now)
+
+    def monotonic(self) -> Monotonic:
+        return Monotonic(self.now)
+
+    def lend(self, node: NodeId) -> Lease:
+        self.serial += 1
+        end = int(self.now) + SECONDS
+        nonce = self.serial.to_bytes(NONCE_BYTES, "big")
+        token = RelayToken(asker=OURS, relay=node, nonce=nonce, not_after=end, quota=1)
+        return Lease(node, Endpoint("192.0.2.1", 7060), token, words.Lent("", "", end, ()), SECONDS)
+
+    async def ask(self, lease: Lease) -> Lease | int:
+        return self.lend(lease.relay) if lease.relay in self.willing else words.UNWILLING
+
+    async def borrow_beside(self, used: Sequence[NodeId], count: int) -> list[Lease]:
+        free = [node for node in self.willing if node not in used and node in self.up]
+        return [self.lend(node) for node in free[:count]]
+
+    async def receipt(self, lease: Lease) -> None:
+        if lease.relay not in self.up:
+            raise RefusedError("the relay gives no receipt", 503)
+
+
+async def keeping(wanted: int, relays: int) -> tuple[Standby, Relays]:
+    here = Relays(relays)
+    standby = Standby(here, here)
+    standby.wanted = wanted
+    await standby.look()
+    return standby, here
+
+
+def kept(standby: Standby) -> list[NodeId]:
+    return [lease.relay for lease in standby.leases]
+
+
+async def test_each_lease_is_of_another_relay_and_missing_ones_are_sought_again() -> None:
+    standby, here = await keeping(2, 1)
+    assert kept(standby) == NODES[:1]
+    here.up = here.willing = NODES[:3]
+    await standby.look()
+    assert kept(standby) == NODES[:2]
+    before = list(standby.leases)
+    await standby.look()
+    assert standby.leases == before
+
+
+async def test_a_lease_is_renewed_at_its_relay_before_it_ends() -> None:
+    standby, here = await keeping(2, 3)
+    before = list(standby.leases)
+    here.now += SECONDS * (1 - RENEW_PART) - 1
+    await standby.look()
+    assert standby.leases == before
+    here.now += 2
+    await standby.look()
+    assert kept(standby) == NODES[:2]
+    assert all(lease.lent.not_after == int(here.now) + SECONDS for lease in standby.leases)
+
+
+async def test_a_relay_that_refuses_or_is_gone_is_replaced_and_the_spare_moves_up() -> None:
+    standby, here = await keeping(2, 4)
+    here.up = NODES[1:4]
+    await standby.look()
+    assert kept(standby) == [NODES[1], NODES[2]]
+    here.willing = [NODES[2], NODES[3]]
+    here.now += SECONDS * (1 - RENEW_PART) + 1
+    await standby.look()
+    assert kept(standby) == [NODES[2], NODES[3]]
+
+
+async def test_what_is_given_back_is_not_replaced() -> None:
+    standby, _ = await keeping(2, 4)
+    first = standby.leases[0]
+    assert standby.drop(first.token.nonce) is first
+    assert standby.drop(first.token.nonce) is None
+    await standby.look()
+    assert kept(standby) == [NODES[1]]
