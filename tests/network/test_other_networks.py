@@ -100,6 +100,30 @@ async def test_another_network_is_called_by_srv_and_heard(world: World, tmp_path
     await world.node.has(calls=0)
 
 
+@needs("baresip")
+async def test_a_call_that_an_account_sends_on_to_another_network_is_heard(
+    world: World, tmp_path: Path
+) -> None:
+    bob = await add_user(world.node, "bob")
+    async with (
+        phone_of(world.alice) as phone,
+        baresip(tmp_path, frequency=880) as other,
+    ):
+        host, _, port = other.uri.partition("@")[2].partition(";")[0].partition(":")
+        user = other.uri.partition(":")[2].partition("@")[0]
+        world.srv("sent.example", (1, int(port), host))
+        await world.node.ask("user", "forward", "bob", "--always", f"{user}@sent.example")
+        call = await phone.call(f"sip:bob@{bob['server']}", playing=Tone(440))
+        await call.wait_confirmed()
+        verdict = await hear(call, 880, seconds=1)
+        assert verdict.ok, verdict
+        await other.hang_up()
+        assert await call.wait_ended() == 200
+        heard = judge(other.heard(), 440)
+        assert heard.ok, heard
+    await world.node.has(calls=0)
+
+
 async def test_why_names_the_servers(world: World) -> None:
     world.srv("why.example", (1, 5070, "127.0.0.78"), (2, 5071, "127.0.0.79"))
     answer = await world.why("sip:bob@why.example")

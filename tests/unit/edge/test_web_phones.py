@@ -114,6 +114,35 @@ async def test_a_call_goes_on_over_the_next_connection_of_the_page() -> None:
     await world.over()
 
 
+@in_virtual_time
+async def test_outbound_and_gruu_are_as_over_tcp() -> None:
+    """What JsSIP asks for: instance, reg-id, GRUU; a page's next flow takes over (RFC 5626 6)."""
+    world = World("A")
+    alice, bob = world.phone("A", "alice"), world.phone("A", "bob", transport="WSS")
+    bob.contact_params = ';+sip.instance="<urn:uuid:b>";reg-id=1'
+    bob.register_headers = [("Supported", "path, outbound, gruu")]
+    alice.register()
+    first = bob.register()
+    await world.settle()
+    answer = first.final
+    assert answer is not None
+    assert (answer.get("Require"), answer.get("Flow-Timer")) == ("outbound", "120")
+    gruu = answer.contacts[0].param("pub-gruu")
+    assert gruu is not None
+    old = world["A"].registrar.bindings("bob", now=world.clock.unix())[0].flow
+    world.reconnect(bob)
+    bob.register()
+    await world.settle()
+    world["A"].edge.flow_closed(old)
+    sent = alice.invite(gruu)
+    await world.settle()
+    assert bob.calls()[0].request.raw_uri == bob.contact
+    bob.calls()[0].respond(486)
+    await world.settle()
+    assert sent.status == 486
+    await world.over()
+
+
 @pytest.mark.parametrize("transport", ["WS", "TCP"])
 def test_of_two_pages_of_one_account_the_one_in_the_call_is_asked(transport: str) -> None:
     """Behind one address both are: what is in the dialog goes by its own connection."""
