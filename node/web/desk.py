@@ -17,6 +17,7 @@ from node.web.access import (
     Access,
 )
 
+OFF = "the console is off: set web.enabled to true and start again"
 LONGEST_TOKEN = 3660 * 86_400
 
 
@@ -94,7 +95,7 @@ class WebDesk:
 
     def _must_be_on(self) -> None:
         if not self._enabled:
-            raise RefusedError("the console is off: set web.enabled to true and start again", 409)
+            raise RefusedError(OFF)
 
 
 def grant_as_json(grant: Grant) -> JsonObject:

@@ -44,7 +44,7 @@ class InvitationDesk:
         self, *, uses: int = 1, seconds: int = INVITATION_SECONDS, note: str = ""
     ) -> JsonObject:
         """Invite: as of `all`, and `url`, which is shown only now, and `only_here`."""
-        note = note.strip()
+        note, url = note.strip(), self._url()
         if not 1 <= uses <= MAX_USES:
             raise RefusedError(f"{uses} uses cannot be: 1 to {MAX_USES} can", 400)
         if not 1 <= seconds <= LONGEST_SECONDS:
@@ -64,8 +64,8 @@ class InvitationDesk:
         )
         self._book.put(invitation)
         await self._storage.flush()
-        url = f"{self._url()}/join/{token}"
-        return _as_json(invitation) | {"url": url, "only_here": self._only_here}
+        link = {"url": f"{url}/join/{token}", "only_here": self._only_here}
+        return _as_json(invitation) | link
 
     def all(self) -> list[JsonObject]:
         """Those that are open: `id`, `note`, `since`, `until` (UTC), `uses`, `used`."""

@@ -53,7 +53,7 @@ class ProvisioningDesk:
         `folder` is the beginning of every file's URL, `linphone`, `yealink`, `grandstream`,
         `snom` and `poly` are what such a device is told. They are shown only now.
         """
-        known = self._account(login).login
+        known, url = self._account(login).login, self._url()
         if not 1 <= seconds <= LONGEST_SECONDS:
             raise RefusedError(f"{seconds} s cannot be the time: 1 to {LONGEST_SECONDS} can", 400)
         self._sweep()
@@ -64,7 +64,7 @@ class ProvisioningDesk:
         link = DeviceLink(digest=digest_of(token), login=known, since=now, until=until)
         self._book.put(link)
         await self._storage.flush()
-        folder = f"{self._url()}/p/{token}/"
+        folder = f"{url}/p/{token}/"
         return _as_json(link) | {
             "folder": folder,
             "linphone": f"{folder}linphone.xml",

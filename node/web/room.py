@@ -10,12 +10,13 @@ from node.accounts.account import Account
 from node.accounts.book import AccountBook, AccountChange, AccountRemoved
 from node.api_resources import ApiControl, api_routes
 from node.config import Config
+from node.control import RefusedError
 from node.loaded import Loaded
 from node.sheet import ServedAt
 from node.storage.one_time import DeviceLinkBook, InvitationBook
 from node.storage.storage import Storage
 from node.web.access import Access
-from node.web.desk import WebDesk
+from node.web.desk import OFF, WebDesk
 from node.web.gate import Gate
 from node.web.invitations import InvitationDesk
 from node.web.pages.access import AccessPages
@@ -134,8 +135,14 @@ class WebRoom:
         ]
 
     def url(self) -> str:
-        """Where it is reached: by others as far as it is open to them, else from this machine."""
+        """Where it is reached: by others as far as it is open to them, else from this machine.
+
+        Raises:
+            RefusedError: there is none.
+        """
         web_config = self._config.web
+        if not web_config.enabled:
+            raise RefusedError(OFF)
         if web_config.url is not None:
             return web_config.url.rstrip("/")
         if not web_config.is_open:

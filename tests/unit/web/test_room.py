@@ -10,6 +10,7 @@ from aiohttp.test_utils import TestClient
 
 from federation.model.clocks import SystemClock, SystemEntropy
 from node.config import Config
+from node.control import RefusedError
 from node.web.room import WebRoom
 from node.web_config import WebConfig
 from tests.support.memory_node import SERVED, MemoryNode
@@ -89,3 +90,12 @@ def test_links_lead_to_where_the_server_is_reached(
 ) -> None:
     room = a_room(Config(web=WebConfig(**settings)))
     assert (room.url(), room._gate.cookie) == (url, cookie)
+
+
+async def test_without_a_server_no_link_is_given_out() -> None:
+    room = a_room(Config(web=WebConfig(enabled=False)))
+    with pytest.raises(RefusedError, match=r"web\.enabled"):
+        await room.invitations.create()
+    with pytest.raises(RefusedError, match=r"web\.enabled"):
+        room.desk.link()
+    assert room.invitations.all() == []
