@@ -97,6 +97,7 @@ class EchoService:
     def _send(
         self, context: RequestContext, dialog: Dialog, response: Response, legs: Legs
     ) -> None:
+        dialog.ack_cseq = context.request.cseq.number
         context.confirm(dialog)
         context.finish(response, legs)
         call = _EchoCall(

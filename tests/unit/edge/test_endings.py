@@ -220,6 +220,22 @@ async def test_an_echo_call_is_answered_heard_and_ended_from_both_nodes() -> Non
 
 
 @in_virtual_time
+async def test_an_echo_call_that_was_acknowledged_goes_on_until_it_is_ended() -> None:
+    """By the operator, for instance: at once, since nothing is under way."""
+    world, alice, _ = await pair()
+    sent = alice.invite(f"sip:echo@{alice.server}")
+    await world.settle()
+    sent.talk().ack()
+    await world.settle(60)
+    assert alice.got("BYE") == []
+    assert len(world["A"].edge.calls()) == 1
+    assert world["A"].edge.hang_up("all") == 1
+    await world.settle()
+    assert len(alice.got("BYE")) == 1
+    await world.over()
+
+
+@in_virtual_time
 async def test_an_echo_call_without_ack_is_ended() -> None:
     world, alice, _ = await pair()
     sent = alice.invite(f"sip:echo@{alice.server}")
