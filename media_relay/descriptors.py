@@ -2,6 +2,11 @@
 
 import resource
 
+DESCRIPTORS_A_CALL = 4
+"Two anchors of two ports, here and again in a worker."
+PLENTY = 8_192
+"With these a thousand calls have room; fewer are told."
+
 
 def raise_descriptor_limit() -> int:
     """Raise the soft limit to the hard one; how many descriptors are allowed then.

@@ -10,7 +10,7 @@ import structlog
 from federation.model.address import Endpoint
 from federation.model.clocks import Clock, Entropy
 from media_relay.config import RelayConfig
-from media_relay.descriptors import raise_descriptor_limit
+from media_relay.descriptors import DESCRIPTORS_A_CALL, PLENTY, raise_descriptor_limit
 from media_relay.errors import NoCapacity
 from media_relay.guest_desk import GuestLimits, GuestReport
 from media_relay.outer import OuterHosts
@@ -65,6 +65,13 @@ class RelayPool:
         """
         descriptors = raise_descriptor_limit()
         log.debug("descriptor_limit", allowed=descriptors)
+        if descriptors < PLENTY:
+            log.warning(
+                "few_descriptors",
+                allowed=descriptors,
+                calls=descriptors // DESCRIPTORS_A_CALL,
+                way_out=f"raise the hard limit of open files to {PLENTY} or more",
+            )
         try:
             for index in range(self._config.workers):
                 self._start_worker(index)

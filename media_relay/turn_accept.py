@@ -1,5 +1,7 @@
 """Accepting TCP and TLS connections of TURN clients, and looking after them."""
 
+import contextlib
+import errno
 import select
 import socket
 import ssl
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 ACCEPT_BURST = 16
 LOOK_SECONDS = 1.0
 "How often connections are looked over for those that are overdue."
+_NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 
 FromClient = Callable[[bytes, Client, float], None]
 Gone = Callable[[Client, float], None]
@@ -39,6 +42,8 @@ class Streams:
         self._sources: Counter[str] = Counter()
         self._tls: ssl.SSLContext | None = None
         self._serial = 0
+        self._spare: socket.socket | None = socket.socket(socket.AF_UNIX)
+        "A descriptor to give up when there is no other, for closing who waits."
         self.due: float | None = None
         "When `look` is next needed."
 
@@ -47,6 +52,8 @@ class Streams:
 
     def close(self) -> None:
         """Close every connection; the process ends."""
+        if self._spare is not None:
+            self._spare.close()
         for stream in self._streams.values():
             stream.sock.close()
 
@@ -104,7 +111,10 @@ class Streams:
         for _ in range(ACCEPT_BURST):
             try:
                 connection, address = sock.accept()
-            except OSError:
+            except OSError as error:
+                if error.errno in _NO_DESCRIPTOR:
+                    self._turn_away(sock)
+                    continue
                 return
             if (
                 len(self._streams) >= MAX_STREAMS
@@ -128,6 +138,17 @@ class Streams:
             self._watch(stream, select.EPOLLIN)
             if self.due is None:
                 self.due = now + LOOK_SECONDS
+
+    def _turn_away(self, sock: socket.socket) -> None:
+        """Close who waits though no descriptor is left for it; else it would wake us for ever."""
+        if self._spare is not None:
+            self._spare.close()
+            with contextlib.suppress(OSError):
+                sock.accept()[0].close()
+        try:
+            self._spare = socket.socket(socket.AF_UNIX)
+        except OSError:
+            self._spare = None
 
     def _watch(self, stream: Stream, mask: int) -> None:
         self._host.watch(stream.sock, lambda seen, now: self._ready(stream, seen, now), mask)

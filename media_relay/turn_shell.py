@@ -207,6 +207,11 @@ class TurnShell:
             self._server.relay_opened(order.relay, local, order.token, now=Monotonic(now)), now
         )
 
+    def relay_lost(self, order: RelayOpened, now: float) -> None:
+        """A port's socket did not get here: this process has no descriptor left."""
+        self._host.notify(RelayClosed(order.relay))
+        self.relay_refused(RelayRefused(order.relay, Code.INSUFFICIENT_CAPACITY), now)
+
     def relay_refused(self, order: RelayRefused, now: float) -> None:
         """A port that was asked for cannot be had."""
         if self._wanted.pop(order.relay, None) is None:

@@ -252,6 +252,8 @@ class Worker:
                 turn.attach(order, sockets.pop())
             case TurnShell() as turn, RelayOpened() if len(sockets) == 1:
                 turn.relay_opened(order, sockets.pop(), now)
+            case TurnShell() as turn, RelayOpened():
+                turn.relay_lost(order, now)
             case TurnShell() as turn, PutAccounts():
                 turn.put_accounts(order)
             case TurnShell() as turn, RemoveAccounts():

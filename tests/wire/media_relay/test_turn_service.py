@@ -1,7 +1,9 @@
 """The TURN server of relay workers on real sockets: what its shell and the control plane add."""
 
 import asyncio
+import itertools
 import os
+import resource
 import select
 import signal
 import socket
@@ -19,6 +21,7 @@ from media_relay.stun.message import Message
 from media_relay.turn.quotas import QuotaLimits
 from media_relay.turn_config import TurnSettings
 from media_relay.turn_streams import MAX_STREAMS_A_SOURCE, MAX_WAITING
+from tests.benchmarks.figures import cpu_seconds
 from tests.support.ports import free_port
 from tests.support.relay_wire import WirePhone, a_pool, until
 from tests.support.turn_core import UDP, code_of
@@ -267,6 +270,78 @@ def resident_kib(pool: RelayPool) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1])
     raise RuntimeError("no VmRSS")
+
+
+def leave_descriptors(pid: int, count: int) -> tuple[int, int]:
+    """Let a process have only so many more descriptors; the limit from before."""
+    held = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    free = (number for number in itertools.count() if number not in held)
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (next(itertools.islice(free, count, None)), hard))
+    return soft, hard
+
+
+async def test_without_descriptors_clients_are_refused_and_served_again_later() -> None:
+    """508, and the port is given back; who is served already notices nothing."""
+    async with a_turn_pool() as pool:
+        pid = pool.usage().workers[0].pid
+        assert pid is not None
+        peer = WirePhone()
+        alice = await beside(allocated, pool)
+        await beside(alice.bind, CHANNEL, peer.endpoint)
+        before = leave_descriptors(pid, 3)
+
+        def codes() -> list[int]:
+            clients = [WireClient(serving(pool)) for _ in range(6)]
+            said = [code_of(client.allocate()) for client in clients]
+            for client in clients:
+                client.close()
+            return said
+
+        said = await beside(codes)
+        assert said == [0] * said.count(0) + [508] * said.count(508)
+        assert said.count(508) >= 3
+        await beside(exchange, alice, peer)
+        assert pool.turn_report().ports == 1 + said.count(0)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        await beside(still_served, pool)
+        assert pool.usage().workers[0].restarts == 0
+        for end in (alice, peer):
+            end.close()
+
+
+async def test_without_descriptors_connections_are_turned_away_and_keep_nobody_awake() -> None:
+    async with a_turn_pool() as pool:
+        pid = pool.usage().workers[0].pid
+        assert pid is not None
+        await beside(still_served, pool, "tcp")
+        await asyncio.sleep(0.3)
+        before = leave_descriptors(pid, 0)
+        spent = cpu_seconds(pid)
+
+        def closed() -> list[bytes]:
+            waiting = [socket.create_connection(serving(pool, "tcp"), 5) for _ in range(20)]
+            said = [one.recv(10) for one in waiting]
+            for one in waiting:
+                one.close()
+            return said
+
+        assert await beside(closed) == [b""] * 20
+        await asyncio.sleep(1)
+        assert cpu_seconds(pid) - spent < 0.3
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        await beside(still_served, pool, "tcp")
+
+
+async def test_few_descriptors_are_told_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("media_relay.pool.raise_descriptor_limit", lambda: 1024)
+    async with a_pool():
+        pass
+    said = capsys.readouterr().out
+    assert "few_descriptors" in said
+    assert "calls=256" in said
 
 
 async def test_connections_of_one_source_are_bounded() -> None:
