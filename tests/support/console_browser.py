@@ -52,7 +52,7 @@ class Browser:
 @contextlib.asynccontextmanager
 async def a_console_browser() -> AsyncIterator[Browser]:
     """Chromium as it is installed; nothing is fetched."""
-    program = next((path for name in reversed(NAMES) if (path := shutil.which(name))), None)
+    program = next((path for name in NAMES if (path := shutil.which(name))), None)
     async with playwright.async_playwright() as driver:
         chromium = await driver.chromium.launch(
             executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"]
