@@ -8,6 +8,7 @@ message's peer is told by its place, once for each place of a batch.
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import NamedTuple
 
 from federation.model.histogram import Histogram
@@ -16,7 +17,7 @@ from media_relay.counters import NO_DROPS
 from node.control import JsonObject
 from node.sip.flow import Flow
 from node.storage.call_records import CallRecord, StreamQuality
-from node.tracing.tap import FRAME, NO_ANSWER, Noted, Place
+from node.tracing.tap import FRAME, NO_ANSWER, RECEIVED, SENT, Noted, Place
 
 MAX_PEERS = 4_096
 "Counted apart; beyond, the one that was silent for longest is forgotten."
@@ -93,6 +94,7 @@ class PeerCounts:
         }
 
 
+_PLACE = itemgetter(3)
 _Both = tuple[PeerCounts, PeerCounts]
 "A peer's own counts, and those of its kind."
 
@@ -119,21 +121,42 @@ class Counts:
     # What happens
 
     def take(self, batch: Sequence[Noted]) -> None:
-        """Count a batch."""
-        places = {id(noted[3]): noted[3] for noted in batch}
-        tally = Counter([(noted[1], id(noted[3]), noted[2][:_HEAD]) for noted in batch])
-        found = {key: self._both(self._peer_at(place)) for key, place in places.items()}
-        for (way, key, head), count in tally.items():
+        """Count a batch.
+
+        Most of it is phones', so that is counted without looking whose each message is.
+        """
+        places = dict(zip(map(id, map(_PLACE, batch)), map(_PLACE, batch), strict=True))
+        apart = {
+            key: self._both(peer)
+            for key, place in places.items()
+            if (peer := self._peer_at(place)) is not OTHERS
+        }
+        if not apart:
+            self._count(batch, "sip", self._both(OTHERS))
+            return
+        theirs: dict[int, list[Noted]] = {key: [] for key in apart}
+        rest: list[Noted] = []
+        for noted in batch:
+            theirs.get(id(noted[3]), rest).append(noted)
+        for key, both in apart.items():
             side = "sip" if isinstance(places[key], Flow) else "node"
-            if head.startswith(b"SIP/2.0 "):
-                self._response(way, side, head[8:9], count, found[key])
-            elif not head.startswith(FRAME):
-                self.requests[DIRECTIONS[way], side, _method(head)] += count
-                for counts in found[key]:
-                    counts.requests[way] += count
-            elif head.startswith(NO_ANSWER):
-                for counts in found[key]:
-                    counts.timeouts += count
+            self._count(theirs[key], side, both)
+        self._count(rest, "sip", self._both(OTHERS))
+
+    def _count(self, batch: Sequence[Noted], side: str, both: _Both) -> None:
+        """Count messages of one peer."""
+        for way in (RECEIVED, SENT):
+            heads = Counter([noted[2][:_HEAD] for noted in batch if noted[1] is way])
+            for head, count in heads.items():
+                if head.startswith(b"SIP/2.0 "):
+                    self._response(way, side, head[8:9], count, both)
+                elif not head.startswith(FRAME):
+                    self.requests[DIRECTIONS[way], side, _method(head)] += count
+                    for counts in both:
+                        counts.requests[way] += count
+                elif head.startswith(NO_ANSWER):
+                    for counts in both:
+                        counts.timeouts += count
 
     def _response(self, way: int, side: str, digit: bytes, count: int, both: _Both) -> None:
         index = digit[0] - 49 if digit else -1
