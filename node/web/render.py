@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 HERE = Path(__file__).parent
+MOST_ROWS = 200
+"Rows of a table that may grow with the node; more are counted, and found by searching."
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -66,7 +68,7 @@ def environment() -> "Environment":
         "caller": caller,
         "trunk_state": trunk_state,
     }
-    made.globals["qr"] = qr
+    made.globals |= {"qr": qr, "most_rows": MOST_ROWS}
     return made
 
 

@@ -59,7 +59,8 @@ class WebRoom:
         self._certificates = certificates
         self._served = served
         self._clock = clock
-        self._tries = Tries(clock)
+        # Apart, so that who holds an invitation gains no tries of the password by it.
+        self._tries, self._visits = Tries(clock), Tries(clock)
         access = Access(loaded.grants, loaded.web_password, storage, clock=clock, entropy=entropy)
         self._access = access
         self._gate = Gate(access, port=config.web_port, secure=config.web.is_secure)
@@ -119,7 +120,9 @@ class WebRoom:
         """Everything that is served."""
         gate = self._gate
         overview = self._overview = Overview(control, gate)
-        visitors = Visitors(control, self.invitations, self.provisioning, self._tries, url=self.url)
+        visitors = Visitors(
+            control, self.invitations, self.provisioning, self._visits, url=self.url
+        )
         return [
             web.static("/static", HERE / "static"),
             *self.public,

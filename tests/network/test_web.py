@@ -204,6 +204,17 @@ def test_forms_say_what_is_wrong_and_keep_what_was_typed(node: WebNode) -> None:
         assert "<h1>" in answer.text
 
 
+def test_accounts_are_found_by_login_name_and_number(node: WebNode) -> None:
+    made = node.api("POST", "/v1/users", {"login": "found", "name": "Émile Zóla"}).json()
+    node.api("POST", "/v1/users", {"login": "other"})
+    spoken = f"{made['number'][:4]} {made['number'][4:8]}"
+    for wanted in ("foun", "émile", "ZÓLA", made["number"][3:9], spoken):
+        page = node.page(f"/accounts?q={urllib.parse.quote(wanted)}").text
+        assert ">found</a>" in page, wanted
+        assert ">other</a>" not in page, wanted
+    assert "Nobody is called so" in node.page("/accounts?q=%3Cscript%3E").text
+
+
 def test_a_password_opens_the_console_and_guessing_is_slow(node: WebNode) -> None:
     node.command("console", "password", "--password", "correct horse")
     stranger = WebNode(node.place, node.state, node.log)

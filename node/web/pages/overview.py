@@ -41,7 +41,7 @@ class Overview:
         return [
             self._gate.page(web.get("/", self._overview)),
             self._gate.page(web.get("/map", self._map)),
-            self._gate.page(web.get("/events", self._events)),
+            self._gate.page(web.get("/events", self._events, allow_head=False)),
             self._gate.api(web.get("/session", self._session)),
         ]
 

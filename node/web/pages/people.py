@@ -46,11 +46,14 @@ class People:
     async def _list(
         self, request: web.Request, form: Form, error: RingmeshError | None = None
     ) -> web.StreamResponse:
+        wanted = request.query.get("q", "").strip()
+        users = await self._control.users_list()
         return page(
             request,
             "accounts.html",
             status=200 if error is None else status_of(error),
-            users=await self._control.users_list(),
+            wanted=wanted,
+            users=[user for user in users if _is_meant(user, wanted)],
             groups=self._control.phone_features.desk.groups(),
             form=form,
             error=error,
@@ -134,6 +137,17 @@ class People:
         link: JsonObject | None = None,
     ) -> web.StreamResponse:
         return page(request, "connect.html", done=done, link=link, **sheet_of(sheet))
+
+
+def _is_meant(user: JsonObject, wanted: str) -> bool:
+    """Whether a search finds a user: by a part of the login or name, or of the number's digits."""
+    text = wanted.casefold()
+    digits = text.replace(" ", "")
+    return (
+        text in user["login"]
+        or text in user["name"].casefold()
+        or (digits.isdigit() and digits in f"{user['number']} {user['extension']}")
+    )
 
 
 def sheet_of(sheet: JsonObject) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from node.web.device_files import file_at, split_server
 from node.web.forms import Form
 from node.web.names import caller
 from node.web.pages.entrance import _own_path
-from node.web.render import fragment, lasting, qr, quality_word, size, trunk_state
+from node.web.render import MOST_ROWS, fragment, lasting, qr, quality_word, size, trunk_state
 from tests.support.memory_node import KEY
 
 
@@ -127,6 +127,15 @@ def test_templates_escape_what_they_are_given() -> None:
     shown = fragment("part_calls.html", {"calls": [call | streams], "csrf": '"x'})
     assert "<script>" not in shown
     assert 'value="&#34;x"' in shown
+
+
+def test_a_table_of_calls_is_bounded() -> None:
+    call = {"from": "a", "to": "b", "state": "up", "since": 1, "codec": None}
+    streams = {"from_caller": None, "from_callee": None}
+    calls = [call | streams | {"id": str(number)} for number in range(MOST_ROWS + 7)]
+    shown = fragment("part_calls.html", {"calls": calls, "csrf": "x"})
+    assert shown.count("data-call=") == MOST_ROWS
+    assert "and 7 more" in shown
 
 
 def test_a_qr_code_is_svg_without_styles_or_scripts() -> None:
