@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from federation.model.errors import RingmeshError
+from node.phone.process import require_wheel
 from node.tether import tethered
 from testbed import namespaces
 from testbed.check import INTERRUPTED, parser, wanted_pairs
@@ -97,7 +98,10 @@ def run(given: argparse.Namespace) -> int:
     """
     if not 0 <= given.loss <= MOST_LOSS:
         raise namespaces.NamespaceError(f"--loss {given.loss:g}: use 0 to {MOST_LOSS} per cent")
+    require_wheel()
     reason = namespaces.lacking()
+    if reason is None and (given.pbx or given.provider) and shutil.which("kamailio") is None:
+        reason = "kamailio is absent: apt-get install kamailio"
     if reason is not None:
         raise namespaces.NamespaceError(f"the testbed cannot be built here: {reason}")
     topology = read()

@@ -15,6 +15,9 @@ from pathlib import Path
 
 from node.phone.wire import READ_SIZE
 
+_END_WITHIN = 3.0
+"Seconds a phone has to end once nobody speaks to it."
+
 
 class Handset:
     """Serves connections, one after the other."""
@@ -39,10 +42,18 @@ class Handset:
                 await _copy(process.stdout, writer)
             finally:
                 commands.cancel()
-                if process.returncode is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        process.kill()
-                await process.wait()
+                await _ended(process)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """See the phone end, and make it."""
+    try:
+        async with asyncio.timeout(_END_WITHIN):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
