@@ -31,14 +31,16 @@ from tests.support.watch import held
 
 GROWTH_GOAL = 1.05
 "Largest memory after the warm-up, beside that at its end."
-WARM_UP = 0.2
-"Part of the time that is warm-up: tables and caches fill."
+WARM_UP = 0.5
+"Part of the time that is warm-up: tables, caches and traces fill, and the allocator's gaps."
 TALK = 4.0
 RINGS = 1.0
 LOOK = 5.0
 "Seconds between two looks at the memory."
 OVER_WITHIN = 75.0
 "Seconds until all that was begun is over; transactions linger for 32 s."
+PUBLISHED = 3.0
+"Seconds until the records of new accounts have arrived."
 SETTINGS = "[limits]\ncalls_per_hour = 0\ntargets_per_hour = 0\n"
 MIB = 2**20
 
@@ -153,63 +155,70 @@ async def still_held(node: SpawnedNode) -> dict[str, int]:
 
 async def soak(folder: Path, *, minutes: float, rate: float, loss: int) -> None:
     """Start nodes and phones, put the load on them, print the figures."""
-    network = f"bench-{secrets.token_hex(4)}"
-    settings = folder / "node.toml"
-    settings.write_text(SETTINGS)
-    options = ("--no-mdns", "--workers", "1", "--config", str(settings))
-    places = free_places(2)
     async with AsyncExitStack() as stack:
-        nodes = []
-        for name, place in zip("ab", places, strict=True):
-            joins = ("--join", nodes[0].place.mesh) if nodes else ()
-            node = SpawnedNode(
-                name, place, folder=folder, network=network, options=(*options, *joins)
-            )
-            nodes.append(await stack.enter_async_context(node))
-        for node in nodes:
-            await node.ready()
-            await node.until(lambda status: peer_count(status) > 0, 15, "with a peer")
-        home, uris, phones = places[0].ip, {manner: [] for manner in Manner}, []
-        for node in nodes:
-            for manner in Manner:
-                login = f"{manner.name.lower()}-{node.name}"
-                account = await node.add_user(login)
-                phone = LoadPhone(login, account["password"], node.place, manner=manner)
-                phones.append(await stack.enter_async_context(phone))
-                uris[manner].append(f"sip:{account['number']}@{home}")
-        account = await nodes[0].add_user("caller")
-        caller = LoadPhone("caller", account["password"], places[0])
-        phones.append(await stack.enter_async_context(caller))
-        for phone in phones:
-            await phone.register()
-        await asyncio.sleep(3)  # what was published arrives
-        traffic, memories = Traffic(caller, uris), [Memory(node) for node in nodes]
+        nodes = await _nodes(folder, stack)
+        callers, uris = await _phones(nodes, stack)
+        await asyncio.sleep(PUBLISHED)
+        traffic, memories = Traffic(callers[-1], uris), [Memory(node) for node in nodes]
         cpu = [cpu_seconds(node.pid) for node in nodes]
         with ExitStack() as losses:
             if loss and can_cut():
-                losses.enter_context(losing(places, loss))
-            refreshing = asyncio.create_task(_refresh(phones[:-1]))
+                losses.enter_context(losing([node.place for node in nodes], loss))
+            refreshing = asyncio.create_task(_refresh(callers[:-1]))
             await put_load(traffic, memories, minutes=minutes, rate=rate)
             refreshing.cancel()
             if traffic.under_way:
                 await asyncio.wait(traffic.under_way, timeout=OVER_WITHIN)
-        spent = [cpu_seconds(node.pid) - before for node, before in zip(nodes, cpu, strict=True)]
-        for memory, seconds in zip(memories, spent, strict=True):
+        for memory, before in zip(memories, cpu, strict=True):
             name = f"node {memory.node.name}"
-            last = memory.series[-1][1] / MIB
-            share = seconds / (60 * minutes)
-            growth = memory.growth(60 * minutes * WARM_UP)
+            share = (cpu_seconds(memory.node.pid) - before) / (60 * minutes)
+            growth, last = memory.growth(60 * minutes * WARM_UP), memory.series[-1][1] / MIB
             note = f"{last:.0f} MiB at the end, {share:.0%} of a core"
             show(f"{name}: memory after the warm-up", growth, "x", goal=GROWTH_GOAL, note=note)
             left = await still_held(memory.node)
             show(f"{name}: still held", sum(left.values()), "", goal=0, note=str(left or ""))
-        total = sum(traffic.outcomes.values())
         note = ", ".join(f"{name} {count:,}" for name, count in traffic.outcomes.items())
-        show("done", total, "", note=note)
+        show("done", sum(traffic.outcomes.values()), "", note=note)
         show("never ended", len(traffic.under_way), "", goal=0)
         show("went otherwise", sum(traffic.wrong.values()), "", note=str(dict(traffic.wrong)))
-        stuck = sum(phone.open_calls for phone in phones)
+        stuck = sum(phone.open_calls for phone in callers)
         show("calls that phones still hold", stuck, "", goal=0)
+
+
+async def _nodes(folder: Path, stack: AsyncExitStack) -> list[SpawnedNode]:
+    """Two nodes that know each other."""
+    settings = folder / "node.toml"
+    settings.write_text(SETTINGS)
+    network, nodes = f"bench-{secrets.token_hex(4)}", list[SpawnedNode]()
+    for name, place in zip("ab", free_places(2), strict=True):
+        joins = ("--join", nodes[0].place.mesh) if nodes else ()
+        options = ("--no-mdns", "--workers", "1", "--config", str(settings), *joins)
+        node = SpawnedNode(name, place, folder=folder, network=network, options=options)
+        nodes.append(await stack.enter_async_context(node))
+    for node in nodes:
+        await node.ready()
+        await node.until(lambda status: peer_count(status) > 0, 15, "with a peer")
+    return nodes
+
+
+async def _phones(
+    nodes: list[SpawnedNode], stack: AsyncExitStack
+) -> tuple[list[LoadPhone], dict[Manner, list[str]]]:
+    """A phone of each manner on each node and, last, the caller; and who is dialled how."""
+    home = nodes[0].place.ip
+    phones, uris = list[LoadPhone](), {manner: list[str]() for manner in Manner}
+    for node in nodes:
+        for manner in Manner:
+            login = f"{manner.name.lower()}-{node.name}"
+            account = await node.add_user(login)
+            phones.append(LoadPhone(login, account["password"], node.place, manner=manner))
+            uris[manner].append(f"sip:{account['number']}@{home}")
+    account = await nodes[0].add_user("caller")
+    phones.append(LoadPhone("caller", account["password"], nodes[0].place))
+    for phone in phones:
+        await stack.enter_async_context(phone)
+        await phone.register()
+    return phones, uris
 
 
 async def _refresh(phones: list[LoadPhone]) -> None:

@@ -15,7 +15,7 @@ CALLS = 500
 RATE = 100.0
 "New calls a second."
 RING_WITHIN = 40.0
-ON_TRUNK = 200
+ON_TRUNK, TRUNK_RATE = 200, 40.0
 GROWTH = 60.0
 "MB that a node may keep of 500 calls that are over."
 
@@ -92,9 +92,11 @@ async def test_two_hundred_calls_on_one_trunk(tmp_path: Path) -> None:
             tasks = []
             async with asyncio.TaskGroup() as group:
                 for extension in range(ON_TRUNK):
-                    uri = f"sip:{number}*{100 + extension}@{a.place.ip}"
-                    tasks.append(group.create_task(caller.call(uri, talk=ON_TRUNK / RATE + 12)))
-                    await asyncio.sleep(1 / RATE)
+                    uri = f"sip:{number}*{1000 + extension}@{a.place.ip}"
+                    tasks.append(
+                        group.create_task(caller.call(uri, talk=ON_TRUNK / TRUNK_RATE + 12))
+                    )
+                    await asyncio.sleep(1 / TRUNK_RATE)
                 for node in (a, b):
                     await node.has(calls=ON_TRUNK)
                 shown = await b.ask("trunk", "show", "office")

@@ -23,20 +23,24 @@ Content-Length nobody knows where it ends (RFC 3261 18.3)."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NodeProcess]:
-    """One node; when all is over it registers a phone, and has logged no error."""
-    async with running_nodes(tmp_path_factory.mktemp("node"), 1) as (made,):
-        alice = await add_user(made, "alice")
+async def nodes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[NodeProcess]]:
+    """A node for each transport, as the same branch is the same transaction over any of them.
+
+    When all is over they register a phone, and have logged no error.
+    """
+    async with running_nodes(tmp_path_factory.mktemp("nodes"), 2) as made:
+        accounts = [await add_user(node, "alice") for node in made]
         yield made
-        async with sip_client(Endpoint(made.place.ip, made.place.sip_port)) as phone:
-            assert (await phone.register("alice", alice["password"])).status == 200
-        assert '"level": "error"' not in made.log.read_text()
+        for node, alice in zip(made, accounts, strict=True):
+            async with sip_client(Endpoint(node.place.ip, node.place.sip_port)) as phone:
+                assert (await phone.register("alice", alice["password"])).status == 200
+            assert '"level": "error"' not in node.log.read_text()
 
 
 @pytest.fixture(scope="module")
-def elsewhere() -> Place:
+def elsewhere(nodes: list[NodeProcess]) -> Place:
     """Another address, as an answer goes to the port that Via names, which is 5060 as a rule."""
-    return free_places(2)[1]
+    return free_places(1)[0]
 
 
 def final(data: bytes) -> int | None:
@@ -47,8 +51,9 @@ def final(data: bytes) -> int | None:
 
 
 @pytest.mark.parametrize("name", sorted(MANIFEST))
-async def test_over_tcp(node: NodeProcess, name: str) -> None:
+async def test_over_tcp(nodes: list[NodeProcess], name: str) -> None:
     """Each on a connection of its own; what cannot be framed closes it after the answer."""
+    node = nodes[0]
     reader, writer = await asyncio.open_connection(node.place.ip, node.place.sip_port)
     try:
         writer.write((VECTORS / f"{name}.dat").read_bytes())
@@ -76,8 +81,9 @@ class Ear(asyncio.DatagramProtocol):
         self.heard.put_nowait(data)
 
 
-async def test_over_udp(node: NodeProcess, elsewhere: Place) -> None:
+async def test_over_udp(nodes: list[NodeProcess], elsewhere: Place) -> None:
     """One after the other from one port; where Via names another, the answer goes there."""
+    node = nodes[1]
     loop = asyncio.get_running_loop()
     transport, ear = await loop.create_datagram_endpoint(
         Ear,

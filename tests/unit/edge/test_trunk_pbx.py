@@ -24,6 +24,7 @@ async def a_pbx(world: World, settings: PbxSettings, node: str = "B") -> Phone:
         (Mode.SINGLE, "pbx*123", "pbx"),
         (Mode.PER_USER, "pbx", "pbx"),
         (Mode.PER_USER, "pbx*123", "123"),
+        (Mode.PER_USER, "pbx*112", "112"),
     ],
 )
 def test_what_a_pbx_is_asked_for(mode: Mode, dialled: str, asked: str) -> None:
