@@ -89,12 +89,12 @@ async def test_two_hundred_calls_on_one_trunk(tmp_path: Path) -> None:
             LoadPhone("office", pbx["password"], b.place) as trunk,
         ):
             assert [await phone.register() for phone in (caller, trunk)] == [200, 200]
-            tasks = []
+            tasks, talk = [], ON_TRUNK / TRUNK_RATE + 12
             async with asyncio.TaskGroup() as group:
                 for extension in range(ON_TRUNK):
                     uri = f"sip:{number}*{1000 + extension}@{a.place.ip}"
                     tasks.append(
-                        group.create_task(caller.call(uri, talk=ON_TRUNK / TRUNK_RATE + 12))
+                        group.create_task(caller.call(uri, talk=talk))
                     )
                     await asyncio.sleep(1 / TRUNK_RATE)
                 for node in (a, b):
