@@ -20,6 +20,7 @@ from node.own_domains import OwnDomains, careful
 from node.phone_features import PhoneFeatures
 from node.publication import Publication
 from node.sheet import ServedAt
+from node.sound_way import SoundWay
 from node.state import StateError, StateFolder
 from node.storage.bans import BanBook
 from node.storage.errors import StorageError
@@ -110,6 +111,7 @@ class Desks(Answers):
             clock=self.clock,
             servers=self.servers,
             outer=self.outer_watch.told,
+            sound=SoundWay(self.relay, self.relaying, self.directory),
             offerers=self.config.dialling.offerers,
         )
 

@@ -10,7 +10,9 @@ from media_relay.pool import RelayPool
 from node.accounts.book import AccountBook
 from node.config import Config
 from node.control import JsonObject
+from node.edge.call_list import states_of
 from node.edge.edge import Edge
+from node.metrics.monitor import Monitor
 from node.outer_watch import OuterWatch
 from node.relaying.room import RelayRoom
 from node.sheet import ServedAt
@@ -39,6 +41,7 @@ class StatusAnswers:
     outer_watch: OuterWatch
     edge: Edge | None = None
     counts: Counts
+    monitor: Monitor
 
     async def status(self) -> JsonObject:
         """How the node is."""
@@ -65,7 +68,8 @@ class StatusAnswers:
             "peers": len(await self.peers()),
             "accounts": len(self.accounts),
             "registrations": sum(map(len, self.registrar.accounts().values())),
-            "calls": 0 if self.edge is None else len(self.edge.calls()),
+            "calls": 0 if self.edge is None else len(states_of(self.edge.dialogs)),
+            "health": self.monitor.health.healthy(),
             "traffic": self.counts.of("sip").as_json(),
             "sip": {} if self.edge is None else self.edge.leftovers,
             "overload": None if self.edge is None else self.edge.shedding.figures,

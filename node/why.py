@@ -34,6 +34,7 @@ from node.routing import (
 )
 from node.sip.registrar import Registrar
 from node.sip.uri import Uri
+from node.sound_way import SoundWay
 from node.storage.pins import PinBook
 from node.verdicts import (
     kind_of,
@@ -74,6 +75,8 @@ class Explainer:
     clock: Clock
     outer: Callable[[], list[JsonObject]] = list
     "Where others reach this node from outside a NAT (`OuterWatch.told`)."
+    sound: SoundWay | None = None
+    "What carries the sound; `None`: nobody says."
     servers: SipServers | None = None
     "Finds other SIP networks, where those may be called."
     offerers: Sequence[Offerer] = ()
@@ -89,6 +92,7 @@ class Explainer:
             "kind": kind_of(meant),
             "reading": reading_of(meant),
             "outer": self.outer(),
+            "sound": None if self.sound is None else self.sound.told(),
             "proof": None,
             "lookups": [],
             "pins": [],
@@ -107,6 +111,9 @@ class Explainer:
                 end = Refusal(200, way_out(self.reader.ways_out(meant)))
             case _:
                 end = await self._elsewhere(meant, answer, started)
+        lack = None if self.sound is None else self.sound.lack()
+        if end.status < 300 and lack is not None:
+            end = Refusal(480, lack)
         seconds = self.clock.monotonic() - started
         return answer | {"status": end.status, "reason": end.text, "seconds": seconds}
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from node.cli.options import AsJson, State, client_of, state_path_of
-from node.cli.output import minute, print_json, print_table, spoken
+from node.cli.output import minute, print_json, print_table, short, spoken
 
+_SIDES = ("from_caller", "from_callee")
 app = typer.Typer(help="Show and end calls.", no_args_is_help=True)
 
 
@@ -19,11 +20,11 @@ def list_calls(as_json: AsJson = False, state: State = None) -> None:
     if as_json:
         print_json(answer)
         return
-    rows = [
-        (call["id"], call["from"], call["to"], call["state"], f"{call.get('since', 0):.0f} s")
-        for call in answer
-    ]
-    print_table(("call", "from", "to", "state", "since"), rows, "no calls")
+    print_table(
+        ("call", "from", "to", "state", "since", "other node", "codec", "loss", "jitter"),
+        [_live_row(call) for call in answer],
+        "no calls",
+    )
 
 
 @app.command()
@@ -125,8 +126,24 @@ def _records(
             return work(connection)
 
 
+def _live_row(call: dict[str, Any]) -> tuple[object, ...]:
+    streams = [stream for side in _SIDES if (stream := call.get(side))]
+    return (
+        *(call["id"], call["from"], call["to"], call["state"]),
+        f"{call.get('since', 0):.0f} s",
+        short(call.get("peer")),
+        call.get("codec"),
+        _each(f"{_loss(stream):.1%}" for stream in streams),
+        _each(map(_jitter, streams)),
+    )
+
+
+def _jitter(stream: dict[str, Any]) -> str:
+    return "-" if stream["jitter"] is None else f"{stream['jitter'] * 1000:.0f} ms"
+
+
 def _row(call: dict[str, Any]) -> tuple[object, ...]:
-    streams = [stream for stream in (call["from_caller"], call["from_callee"]) if stream]
+    streams = [stream for side in _SIDES if (stream := call[side])]
     end = call["reason"] if call["answered"] else f"{call['status']}"
     return (
         minute(call["started"]),
@@ -137,10 +154,7 @@ def _row(call: dict[str, Any]) -> tuple[object, ...]:
         end,
         call["codec"],
         _each(f"{_loss(stream):.1%}" for stream in streams),
-        _each(
-            "-" if stream["jitter"] is None else f"{stream['jitter'] * 1000:.0f} ms"
-            for stream in streams
-        ),
+        _each(map(_jitter, streams)),
         _each(f"{stream['mos']:.1f}" for stream in streams if stream["mos"] is not None),
     )
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli.looking import MAX_TARGET
+from node.cli.looking import MAX_TARGET, reached
 from node.cli.options import AsJson, State, client_of
 from node.cli.output import cell, duration, minute, print_json, short, spoken
 
@@ -61,8 +61,26 @@ def explained(answer: dict[str, Any]) -> Iterator[_Line]:
     for device in answer["devices"] or ():
         way = "" if device["connected"] else " (not connected)"
         yield "device", cell(f"{device['uri']} by {device['transport']} {device['address']}{way}")
+    if answer.get("sound") is not None and answer["kind"] != "none":
+        yield from _sound(answer["sound"])
     took = f" ({duration(answer['seconds'])})" if answer["lookups"] or answer["proof"] else ""
     yield "verdict", cell(f"{_verdict(answer)}{took}")
+
+
+def _sound(sound: dict[str, Any]) -> Iterator[_Line]:
+    up, all_, free = sound["workers_up"], sound["workers"], sound["ports_free"]
+    yield "sound", f"by a relay worker here: {up} of {all_} are there, {free} pairs of ports free"
+    yield "", f"others reach this node: {reached(sound['reached'])}"
+    strangers = sound["strangers"]
+    if strangers["state"] != "off":
+        yield (
+            "",
+            cell(
+                f"relay for strangers {strangers['state']}: {strangers['kbit']:.0f} of "
+                f"{strangers['kbit_limit']} kbit/s, {strangers['sessions']} of "
+                f"{strangers['sessions_limit']} ports; calls of this node are not counted"
+            ),
+        )
 
 
 def _source(outer: dict[str, Any]) -> str:

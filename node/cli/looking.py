@@ -21,6 +21,7 @@ def status(as_json: AsJson = False, state: State = None) -> None:
     print_fields(
         [
             ("ready", answer["ready"]),
+            ("health", _health(answer.get("health"))),
             ("node", answer["node_id"]),
             ("key name", answer["key_name"]),
             ("network", answer.get("network")),
@@ -32,12 +33,29 @@ def status(as_json: AsJson = False, state: State = None) -> None:
             ("registrations", answer["registrations"]),
             ("calls", answer["calls"]),
             ("overload", _overload(answer.get("overload"))),
+            ("phones", _traffic(answer.get("traffic"))),
             ("relay workers", len(answer["relay"].get("workers", []))),
             ("relay for strangers", answer["relay"].get("strangers", {}).get("state")),
-            ("reached from outside", _reached(answer.get("directory", {}).get("reached", {}))),
+            ("reached from outside", reached(answer.get("directory", {}).get("reached", {}))),
             ("clock", answer.get("directory", {}).get("clock")),
         ]
     )
+
+
+def _health(health: dict[str, Any] | None) -> object:
+    """`ok`, or what is wrong."""
+    if health is None:
+        return None
+    wrong = [check["says"] for check in health["checks"].values() if not check["ok"]]
+    return wrong or "ok"
+
+
+def _traffic(counts: dict[str, Any] | None) -> str | None:
+    """What passed between this node and phones, in one line."""
+    if not counts:
+        return None
+    values = zip(traffic.HEADINGS, traffic.columns(counts), strict=True)
+    return ", ".join(f"{name} {value}" for name, value in values if value is not None)
 
 
 def _overload(figures: dict[str, Any] | None) -> str:
@@ -57,7 +75,7 @@ def _outer(addresses: list[dict[str, Any]]) -> str:
     return ", ".join(words)
 
 
-def _reached(families: dict[str, dict[str, Any]]) -> str:
+def reached(families: dict[str, dict[str, Any]]) -> str:
     """In words: which families of addresses strangers can reach, as far as peers said."""
     words = []
     for name, reach in families.items():

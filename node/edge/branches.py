@@ -22,6 +22,13 @@ from node.sip.message import Request, Response, parse_message
 from node.tracing.tap import RECEIVED, SENT, call_id_of, frame_text, no_answer_text
 
 TXN_BYTES = 16
+_SILENT = {
+    Failure.UNREACHABLE: "no link",
+    Failure.LOST: "link lost",
+    Failure.OVERLOADED: "link full",
+    Failure.SHUTDOWN: "stopping",
+}
+"Why no answer came, where it was not silence."
 
 
 class BranchOwner(Protocol):
@@ -257,7 +264,7 @@ class MeshBranch:
         if txn != self.txn:
             return
         if self.node is not None and reason is not Failure.CANCELLED:
-            text = no_answer_text(self.sip, reason.value)
+            text = no_answer_text(self.sip, _SILENT.get(reason, ""))
             self.hub.note((self.hub.now(), RECEIVED, text, self.node))
         self.hub.later(TRANSACTION_LIFE, lambda: self._forget(txn))
         if self.cancelled:

@@ -32,6 +32,15 @@ def call_id_of(dialogs: Iterable[DialogSet], call: str) -> str | None:
     return next((group.call_id for group in dialogs if str(group.id) == call), None)
 
 
+def states_of(dialogs: Iterable[DialogSet]) -> list[str]:
+    """The state of every call of these sets that is not over; cheaper than all of it."""
+    return [
+        "ringing" if group.confirmed is None else "up"
+        for group in dialogs
+        if group.method == "INVITE" and not group.is_over
+    ]
+
+
 def calls_of(dialogs: Iterable[DialogSet], *, now: UnixTime) -> list[CallInfo]:
     """Every call of these sets that is not over."""
     found = []

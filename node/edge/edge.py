@@ -347,7 +347,7 @@ class Edge:
     def _timed_out(self, effect: ClientTimedOut) -> None:
         branch = self._clients.get(effect.key)
         if branch is not None:
-            text = no_answer_text(branch.request.encode(), "408")
+            text = no_answer_text(branch.request.encode())
             self._note((self._now(), RECEIVED, text, branch.flow))
             branch.on_timeout()
 

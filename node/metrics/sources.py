@@ -12,6 +12,7 @@ from media_relay.counters import Drop
 from media_relay.pool import RelayPool
 from node.accounts.book import AccountBook
 from node.control import JsonObject
+from node.edge.call_list import states_of
 from node.edge.edge import Edge
 from node.metrics.health import Health
 from node.sip.registrar import Registrar
@@ -81,7 +82,7 @@ class SipSource:
         figures.spread("rtp_loss_ratio", counts.loss)
         for drop, count in zip(Drop, counts.drops, strict=True):
             figures.put("relay_drops_total", count, drop.name.lower())
-        states = [call.state for call in self.edge.calls()]
+        states = states_of(self.edge.dialogs)
         for state in ("ringing", "up"):
             figures.put("calls_under_way", states.count(state), state)
 

@@ -7,7 +7,7 @@ from node.control import JsonObject
 MAX_PARTIES = 6
 "Columns of a ladder beside this node; further parties share the last."
 _GUTTER = 14
-_COLUMN = 30
+_COLUMN = 34
 THIS_NODE = "this node"
 
 

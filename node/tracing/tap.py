@@ -79,10 +79,11 @@ def frame_text(kind: str, call_id: bytes, *details: str) -> bytes:
     return b"\r\n".join([*lines, b"", b""])
 
 
-def no_answer_text(request: bytes, reason: str) -> bytes:
-    """That no final response came to a request of ours, in that form."""
-    line = request.partition(b"\r\n")[0].partition(b" ")[0]
-    head = NO_ANSWER + b" to " + line + b": " + reason.encode() + b")"
+def no_answer_text(request: bytes, reason: str = "") -> bytes:
+    """That no final response came to a request of ours, and why not, in that form."""
+    method = request.partition(b" ")[0]
+    why = f": {reason}".encode() if reason else b""
+    head = NO_ANSWER + b" to " + method + why + b")"
     return b"\r\n".join([head, b"Call-ID: " + call_id_of(request), b"", b""])
 
 

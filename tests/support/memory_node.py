@@ -169,6 +169,8 @@ class MemoryNode:
             "server": SERVED.server,
             "addresses": ["192.0.2.7:7060"],
             "peers": 0,
+            "health": {"healthy": True, "checks": {"loop": {"ok": True, "says": "it turns"}}},
+            "traffic": TRAFFIC,
             "accounts": len(self.users),
             "registrations": 0,
             "calls": len(self.live_calls),

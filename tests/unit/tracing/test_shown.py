@@ -65,7 +65,7 @@ def test_a_ladder_has_an_arrow_for_each_message() -> None:
     assert arrows == [("-", ">"), ("<", "-"), ("-", ">"), ("<", "-"), ("<", "-"), ("<", "-")]
     assert "INVITE sip:bob@example.org" in lines[1]
     assert "again: 180 Ringing (INVITE)" in lines[11]
-    assert all(len(line) <= 104 for line in lines)
+    assert all(len(line) <= 116 for line in lines)
 
 
 def test_what_is_missing_is_said() -> None:
@@ -76,7 +76,7 @@ def test_what_is_missing_is_said() -> None:
 def test_many_parties_share_the_last_column() -> None:
     flows = [Flow("UDP", OWN, Endpoint("192.0.2.9", port)) for port in range(1, 20)]
     wide = a_trace(*((1.0, SENT, "INVITE sip:x SIP/2.0", flow) for flow in flows))
-    assert max(map(len, ladder(wide).splitlines())) < 14 + 7 * 30
+    assert max(map(len, ladder(wide).splitlines())) < 14 + 7 * 34
 
 
 def test_a_text_has_the_ladder_and_every_message() -> None:
