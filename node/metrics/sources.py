@@ -28,8 +28,8 @@ from node.trunks.desk import TrunkStates
 if TYPE_CHECKING:
     from node.metrics.page import Figures
 
-_BITS = 1000.0
-"Bits of a kbit."
+_KBIT = 125.0
+"Bytes of a kbit."
 _WORKING = frozenset({"registered", "reachable"})
 "States of a trunk over which calls can go."
 
@@ -201,8 +201,8 @@ class RelaySource:
         figures.put("guests_admitted", usage["state"] == "open")
         figures.put("guests_ports", guests.ports)
         figures.put("guests_ports_limit", limits["sessions"])
-        figures.put("guests_bits_per_second", guests.kbits * _BITS)
-        figures.put("guests_bits_per_second_limit", limits["kbit"] * _BITS)
+        figures.put("guests_bytes_per_second", guests.kbits * _KBIT)
+        figures.put("guests_bytes_per_second_limit", limits["kbit"] * _KBIT)
         figures.put("guests_month_bytes", usage["bytes"])
         figures.put("guests_month_bytes_limit", usage["bytes"] + usage["bytes_left"])
         figures.put("guests_bytes_total", guests.passed)

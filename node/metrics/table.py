@@ -1,6 +1,6 @@
 """Every metric there is, in one table: what it counts, in which unit, by which labels.
 
-Units are the base ones: seconds, bytes, bits, ratios. No label names a user; trunks and relay
+Units are the base ones: seconds, bytes, ratios. No label names a user; trunks and relay
 workers are named, since the operator made them and there are few.
 """
 
@@ -124,8 +124,8 @@ METRICS = (
         ("guests_admitted", "", "1 while users of other nodes may use the relay"),
         ("guests_ports", "", "relay ports that they hold"),
         ("guests_ports_limit", "", "and may hold"),
-        ("guests_bits_per_second", "", "what is relayed for them now"),
-        ("guests_bits_per_second_limit", "", "and may be"),
+        ("guests_bytes_per_second", "", "what is relayed for them now"),
+        ("guests_bytes_per_second_limit", "", "and may be"),
         ("guests_month_bytes", "", "what was relayed for them this month"),
         ("guests_month_bytes_limit", "", "and may be"),
     ),

@@ -93,9 +93,7 @@ async def test_two_hundred_calls_on_one_trunk(tmp_path: Path) -> None:
             async with asyncio.TaskGroup() as group:
                 for extension in range(ON_TRUNK):
                     uri = f"sip:{number}*{1000 + extension}@{a.place.ip}"
-                    tasks.append(
-                        group.create_task(caller.call(uri, talk=talk))
-                    )
+                    tasks.append(group.create_task(caller.call(uri, talk=talk)))
                     await asyncio.sleep(1 / TRUNK_RATE)
                 for node in (a, b):
                     await node.has(calls=ON_TRUNK)

@@ -60,7 +60,7 @@ def test_names_follow_the_customs_of_prometheus(
     name, kind, labels, _ = metric
     assert re.fullmatch(r"ringmesh_[a-z0-9_]+", name)
     assert name.endswith("_total") is (kind == "counter")
-    assert not re.search(r"(milli|_ms$|_kb|percent|minutes)", name), "base units only"
+    assert not re.search(r"(milli|_ms$|_kb|bits|percent|minutes)", name), "base units only"
     assert not set(labels) & {"login", "user", "account", "number", "caller", "node"}
 
 
