@@ -33,6 +33,9 @@ CORES = (
     "media_relay/sealed.py", "media_relay/anchor.py", "media_relay/routes.py",
     "media_relay/metering.py",
     "node/config.py", "node/sheet.py",
+    *(f"node/tracing/{name}.py" for name in (
+        "tap", "traces", "counts", "masking", "shown", "ladder", "hep",
+    )),
     *(f"node/sip/{name}.py" for name in (
         "message", "uri", "headers", "sdp", "transaction", "forking", "registrar", "digest",
         "framing", "flow", "timers", "dns_records", "locate", "failover", "congestion",
