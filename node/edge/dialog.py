@@ -19,7 +19,7 @@ from node.edge.alarms import Alarm
 from node.edge.media import CallMedia
 from node.sip.digest_client import DigestClient
 from node.sip.flow import Flow
-from node.sip.locate import Hop
+from node.sip.locate import Hop, Target
 
 DIALOG_METHODS = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 MAX_SETS = 65_536
@@ -57,7 +57,7 @@ class PlainSide(PhoneSide):
     "IP addresses that its requests may come from."
     network: bytes = b""
     "The network it is counted with, where it opened the dialog."
-    named: dict[str, Hop | None] = field(default_factory=dict)
+    named: dict[Target, Hop | None] = field(default_factory=dict)
     "The server that each name in its targets led to; `None`: the one it has, or nowhere."
 
     @classmethod

@@ -60,7 +60,7 @@ class Ways:
         if target is None:
             return side.flow
         if target.address is None:
-            hop = side.named.get(str(target))
+            hop = side.named.get(target)
             return side.flow if hop is None else self._flow(side, hop)
         if target.address == side.flow.remote.host:
             return side.flow
@@ -77,13 +77,12 @@ class Ways:
         return self.parts.flow_to(hop.transport, hop.remote, hop.name)
 
     def _look_up(self, side: PlainSide, target: Target) -> None:
-        name = str(target)
-        if name in side.named or id(side) in self._waiting or len(side.named) >= MAX_NAMES:
+        if target in side.named or id(side) in self._waiting or len(side.named) >= MAX_NAMES:
             return
         self._waiting[id(side)] = []
-        self.hub.spawn(self._find(side, target, name))
+        self.hub.spawn(self._find(side, target))
 
-    async def _find(self, side: PlainSide, target: Target, name: str) -> None:
+    async def _find(self, side: PlainSide, target: Target) -> None:
         try:
             hops = self.spared.in_order(await self.parts.locate(target), now=self.hub.now())
         except LocateError as error:
@@ -91,7 +90,7 @@ class Ways:
             hops = ()
         finally:
             waiting = self._waiting.pop(id(side), [])
-        side.named[name] = self._chosen(side, list(hops))
+        side.named[target] = self._chosen(side, list(hops))
         for hop in hops:
             if len(side.hosts) < MAX_HOSTS:
                 side.hosts.add(hop.remote.host)
