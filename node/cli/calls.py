@@ -72,7 +72,19 @@ def log(
         typer.echo(written(calls), nl=False)
     else:
         print_table(
-            ("started (UTC)", "from", "to", "", "s", "end", "codec", "loss", "jitter", "MOS"),
+            (
+                "call",
+                "started (UTC)",
+                "from",
+                "to",
+                "",
+                "s",
+                "end",
+                "codec",
+                "loss",
+                "jitter",
+                "MOS",
+            ),
             [_row(call) for call in calls],
             "no calls",
         )
@@ -82,7 +94,7 @@ def log(
 def trace(
     call: Annotated[
         str,
-        typer.Argument(help="An id from `ringmesh call list` or `call log --json`, or a Call-ID."),
+        typer.Argument(help="An id from `ringmesh call list` or `call log`, or a Call-ID."),
     ],
     as_text: Annotated[
         bool, typer.Option("--text", help="Print every message below the diagram.")
@@ -146,6 +158,7 @@ def _row(call: dict[str, Any]) -> tuple[object, ...]:
     streams = [stream for side in _SIDES if (stream := call[side])]
     end = call["reason"] if call["answered"] else f"{call['status']}"
     return (
+        call["id"],
         minute(call["started"]),
         spoken(call["from"].partition("@")[0]) if call["from"] else None,
         call["to"],
