@@ -7,6 +7,7 @@ from msgspec import Meta
 
 MAX_TURN_NETWORKS = 256
 "Networks opened to peers, and addresses of our own, in one configuration."
+MAX_CODES = 64
 MAX_PLACES = 8
 "Two addresses of each family, with two ports each."
 MAX_ACCOUNTS_A_MESSAGE = 300
@@ -161,6 +162,8 @@ class TurnUsage(msgspec.Struct, frozen=True, array_like=True, tag=71):
     allocations: Count
     connections: Count
     accounts: Annotated[tuple[AccountUsage, ...], Meta(max_length=MAX_USAGES_A_MESSAGE)]
+    refused: Annotated[tuple[tuple[U16, Count], ...], Meta(max_length=MAX_CODES)] = ()
+    "Requests refused since the last report, by error code; 0: what was no STUN message."
 
 
 class GuestTraffic(msgspec.Struct, frozen=True, array_like=True, tag=72):

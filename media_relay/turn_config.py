@@ -132,3 +132,5 @@ class TurnReport:
     ports: int
     "Relay ports held, reserved ones included."
     accounts: dict[str, AccountRelayed]
+    refused: dict[int, int]
+    "Requests by error code; 0: what was no STUN message."

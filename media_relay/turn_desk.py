@@ -7,6 +7,7 @@ on every address, among which the kernel divides clients; a TCP listening socket
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -74,6 +75,7 @@ class TurnDesk:
         self._listeners: list[Listener] = []
         self._accounts: dict[str, TurnAccount] = {}
         self._relayed: dict[str, AccountRelayed] = {}
+        self._refused: Counter[int] = Counter()
         self._counts: dict[int, tuple[int, int]] = {}
         "Allocations and connections by worker."
         self._held: dict[tuple[int, int], HeldPort] = {}
@@ -189,6 +191,7 @@ class TurnDesk:
             connections=sum(count for _, count in self._counts.values()),
             ports=0 if self._ports is None else self._ports.quotas.total,
             accounts=dict(self._relayed),
+            refused=dict(self._refused),
         )
 
     @property
@@ -237,7 +240,8 @@ class TurnDesk:
                 if held is not None and self._ports is not None:
                     self._ports.close(held, now=self._clock.monotonic())
                     self._limit(self._shares.closed(held.login, worker.index))
-            case TurnUsage(allocations, connections, accounts):
+            case TurnUsage(allocations, connections, accounts, refused):
+                self._refused.update(dict(refused))
                 self._counts[worker.index] = allocations, connections
                 for usage in accounts:
                     if not is_guest(usage.login) or self._knows(usage.login):

@@ -268,6 +268,8 @@ class TurnShell:
         effects = self._server.receive(data, client, now=Monotonic(now), unix=unix)
         if effects:
             self.carry_out(effects, now)
+        if self._report_at is None and self._server.refused:
+            self._report_at = now + REPORT_SECONDS
 
     def _from_peer(self, relay: int, data: bytes, source: Any, now: float) -> None:
         if len(data) <= MAX_TURN_BYTES:
@@ -432,5 +434,8 @@ class TurnShell:
         for login, size in self._accounts.take_dropped().items():
             self._usage.dropped(login, size)
         for part in self._usage.take() or [()]:
-            self._host.notify(TurnUsage(len(self._server), len(self._streams), part))
+            refused = tuple(self._server.refused.items())
+            usage = TurnUsage(len(self._server), len(self._streams), part, refused)
+            if self._host.notify(usage):
+                self._server.refused.clear()
         self._report_at = now + REPORT_SECONDS if self._relays else None

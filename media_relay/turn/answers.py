@@ -5,6 +5,7 @@ forged. Over UDP it never has more than `AMPLIFICATION` times the bytes of the r
 then newer parts of a challenge, are left out, and where that does not do there is no answer.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -14,8 +15,9 @@ from media_relay.stun.message import Message, StunError, respond
 from media_relay.stun.values import error_code, u32, unknown_attributes, xor_address
 from media_relay.turn.allocation import Allocation, Draft
 from media_relay.turn.authentication import Authenticated, Authenticator
+from media_relay.turn.config import TurnConfig
 from media_relay.turn.discovery import ATTRIBUTES as DISCOVERY_ATTRIBUTES
-from media_relay.turn.discovery import BehaviourRequest, Discovery, padding
+from media_relay.turn.discovery import BehaviourRequest, padding
 from media_relay.turn.effects import Client, Effect, Reply
 
 AMPLIFICATION = 3
@@ -28,15 +30,16 @@ Attributes = Iterable[tuple[int, bytes]]
 
 
 class Answers:
-    """Makes responses; `software` is told with those to known clients, if not empty."""
+    """Makes responses, and counts those that refuse by their code in `refused`."""
 
     def __init__(
-        self, authenticator: Authenticator, software: str = "", discovery: Discovery | None = None
+        self, authenticator: Authenticator, config: TurnConfig, refused: Counter[int]
     ) -> None:
         self._authenticator = authenticator
-        self._discovery = discovery or Discovery()
+        self._discovery = config.discovery
+        self._refused = refused
         self._software: list[tuple[int, bytes]] = (
-            [(Attribute.SOFTWARE, software.encode())] if software else []
+            [(Attribute.SOFTWARE, config.software.encode())] if config.software else []
         )
 
     # To strangers
@@ -48,6 +51,7 @@ class Answers:
             one for one in request.unknown() if not (is_discovery and one in DISCOVERY_ATTRIBUTES)
         ]
         if unknown:
+            self._refused[Code.UNKNOWN_ATTRIBUTE] += 1
             return self._to_stranger(
                 request, client, (self._unknown(unknown, words) for words in _BOTH)
             )
@@ -64,6 +68,7 @@ class Answers:
         try:
             asked = BehaviourRequest.read(request)
         except StunError:
+            self._refused[Code.BAD_REQUEST] += 1
             return self._to_stranger(
                 request,
                 client,
@@ -85,6 +90,7 @@ class Answers:
         self, request: Message, client: Client, code: Code, now: Monotonic
     ) -> list[Effect]:
         """400, 401 or 438 to a request that is not proven."""
+        self._refused[code] += 1
         forms = []
         for words, algorithms in ((True, True), (False, True), (False, False)):
             attributes = [(int(Attribute.ERROR_CODE), error_code(code, words))]
@@ -116,6 +122,7 @@ class Answers:
 
     def error(self, request: Message, client: Client, caller: Authenticated, code: Code) -> Reply:
         """An error response."""
+        self._refused[code] += 1
         attributes = [(int(Attribute.ERROR_CODE), error_code(code)), *self._software]
         return Reply(respond(request, MessageClass.ERROR, attributes).encode(caller.key), client)
 
@@ -123,6 +130,7 @@ class Answers:
         self, request: Message, client: Client, caller: Authenticated, unknown: list[int]
     ) -> Reply:
         """420, and which attributes were not understood."""
+        self._refused[Code.UNKNOWN_ATTRIBUTE] += 1
         message = respond(request, MessageClass.ERROR, self._unknown(unknown, True))
         return Reply(message.encode(caller.key), client)
 

@@ -14,6 +14,7 @@ while channel and permission hold, and `RemoveRoute` ends that.
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Collection
 
 from federation.model.address import Endpoint
@@ -58,7 +59,9 @@ class TurnServer:
         self.config = config
         self.authenticator = authenticator
         self.quotas = Quotas(config.limits)
-        self._answers = Answers(authenticator, config.software, config.discovery)
+        self.refused: Counter[int] = Counter()
+        "By error code, 0 for what was no STUN message; whoever reports it clears it."
+        self._answers = Answers(authenticator, config, self.refused)
         self._permissions = Permissions(policy)
         self._allocations: dict[Client, Allocation] = {}
         self._relays: dict[int, Allocation] = {}
@@ -84,7 +87,7 @@ class TurnServer:
         """Take over another configuration; what exists stays."""
         self.config = config
         self.quotas.limits = config.limits
-        self._answers = Answers(self.authenticator, config.software, config.discovery)
+        self._answers = Answers(self.authenticator, config, self.refused)
 
     # What arrives
 
@@ -97,6 +100,7 @@ class TurnServer:
         try:
             message = Message.decode(data)
         except StunError:
+            self.refused[0] += 1
             return []
         if message.kind is MessageClass.INDICATION and message.method == Method.SEND:
             return self._send_indication(message, client, now)

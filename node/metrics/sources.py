@@ -193,6 +193,10 @@ class RelaySource:
         figures.put("turn_allocations", turn.allocations)
         figures.put("turn_connections", turn.connections)
         figures.put("turn_ports", turn.ports)
+        dropped = sum(account.bytes_dropped for account in turn.accounts.values())
+        figures.put("turn_dropped_bytes_total", dropped)
+        for code, count in turn.refused.items():
+            figures.put("turn_refused_total", count, str(code) if code else "malformed")
         self._guests(figures)
 
     def _guests(self, figures: "Figures") -> None:

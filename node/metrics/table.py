@@ -121,6 +121,12 @@ METRICS = (
         ("turn_allocations", "", "TURN allocations"),
         ("turn_connections", "", "connections of TURN clients over TCP and TLS"),
         ("turn_ports", "", "relay ports held, reserved ones too"),
+        ("turn_dropped_bytes_total", "", "over the rate of accounts"),
+        (
+            "turn_refused_total",
+            "code",
+            "requests refused, first challenges too; malformed: no STUN",
+        ),
         ("guests_admitted", "", "1 while users of other nodes may use the relay"),
         ("guests_ports", "", "relay ports that they hold"),
         ("guests_ports_limit", "", "and may hold"),

@@ -402,6 +402,19 @@ async def test_icmp_errors_reach_the_client() -> None:
         assert value == bytes((0, 0, 3 << 1, 3, 0, 0, 0, 0)), "port unreachable"
 
 
+async def test_what_is_refused_is_counted_by_code() -> None:
+    async with a_turn_pool() as pool:
+
+        def refused() -> None:
+            client = WireClient(serving(pool))
+            client.wire.send(bytes(30))
+            assert code_of(client.refresh(600)) == 437
+            client.close()
+
+        await beside(refused)
+        await until(lambda: pool.turn_report().refused == {0: 1, 401: 1, 437: 1})
+
+
 async def test_usage_is_counted_by_account() -> None:
     async with a_turn_pool() as pool:
         peer = WirePhone()
