@@ -196,7 +196,7 @@ class RelaySource:
         dropped = sum(account.bytes_dropped for account in turn.accounts.values())
         figures.put("turn_dropped_bytes_total", dropped)
         for code, count in turn.refused.items():
-            figures.put("turn_refused_total", count, str(code) if code else "malformed")
+            figures.put("turn_refused_total", count, str(code))
         self._guests(figures)
 
     def _guests(self, figures: "Figures") -> None:

@@ -121,12 +121,6 @@ METRICS = (
         ("turn_allocations", "", "TURN allocations"),
         ("turn_connections", "", "connections of TURN clients over TCP and TLS"),
         ("turn_ports", "", "relay ports held, reserved ones too"),
-        ("turn_dropped_bytes_total", "", "over the rate of accounts"),
-        (
-            "turn_refused_total",
-            "code",
-            "requests refused, first challenges too; malformed: no STUN",
-        ),
         ("guests_admitted", "", "1 while users of other nodes may use the relay"),
         ("guests_ports", "", "relay ports that they hold"),
         ("guests_ports_limit", "", "and may hold"),
@@ -137,6 +131,8 @@ METRICS = (
     ),
     *_rows(
         "counter",
+        ("turn_dropped_bytes_total", "", "TURN data dropped as it was over an account's rate"),
+        ("turn_refused_total", "code", "TURN requests refused; 401 are challenges, 0 was no STUN"),
         ("guests_bytes_total", "", "what was relayed for them since the start"),
         ("guests_dropped_bytes_total", "", "what was dropped because it was over their limits"),
     ),
