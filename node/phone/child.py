@@ -170,6 +170,9 @@ class _Child:
             header = pj.SipHeader()
             header.hName, header.hValue = name, value
             prm.txOption.headers.append(header)
+        if line["caller"]:
+            self._check_uri(line["caller"])
+            prm.txOption.localUri = line["caller"]
         try:
             call.makeCall(line["uri"], prm)
         except pj.Error:

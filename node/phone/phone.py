@@ -227,8 +227,12 @@ class Phone:
         *,
         playing: Playing | None = None,
         headers: Mapping[str, str] | None = None,
+        caller: str = "",
     ) -> Call:
         """Send an INVITE; the returned call is followed with its `wait_…` methods.
+
+        `caller` stands in From in place of what the phone is registered as, for a PBX that calls
+        for one of its people: an extension, or whatever else `target` may be.
 
         `target` is a URI, or, on a registered phone, whatever a person would dial: a number (spaces
         are fine), a login, `user@domain`, `*43`.
@@ -241,6 +245,7 @@ class Phone:
             uri=self.uri_of(target),
             play=playing_to_wire(playing or Silence()),
             headers=dict(headers or {}),
+            caller=self.uri_of(caller) if caller else "",
         )
         return self._call(result["call"])
 

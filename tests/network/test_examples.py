@@ -86,3 +86,63 @@ async def test_the_softphone_explains_itself() -> None:
     code, _, complaints = await run("softphone.py", "--server", "x", "--login", "y")
     assert code == 2
     assert "--password" in complaints
+
+
+async def shows_itself(example: str) -> str:
+    """Run an example that judges itself; nothing of it may be left."""
+    before = set(Path(tempfile.gettempdir()).glob("ringmesh-example-*"))
+    code, output, complaints = await run(example)
+    assert (code, complaints) == (0, ""), output
+    assert set(Path(tempfile.gettempdir()).glob("ringmesh-example-*")) == before
+    return output
+
+
+@needs_pjsua2
+@pytest.mark.slow
+async def test_the_menu_of_a_pbx_is_heard_and_obeyed() -> None:
+    """Menu, hours, menu again, and the caller's own voice after the transfer."""
+    assert "heard: [440, 880, 440, 660]\n" in await shows_itself("ivr_pbx.py")
+
+
+@needs_pjsua2
+@pytest.mark.slow
+async def test_three_pbxs_call_each_other_in_both_modes() -> None:
+    output = await shows_itself("three_pbxs.py")
+    calls = re.findall(r"^(\w+) (\d+) -> \S+: (\w+) is asked for (\w+), sees (\S+)$", output, re.M)
+    numbers = dict(re.findall(r"^(\w+): \S+, number (\d+), at", output, re.M))
+    assert [(caller, callee, user) for caller, _, callee, user, _ in calls] == [
+        ("north", "south", "201"),
+        ("south", "north", "102"),
+        ("north", "west", "west"),
+        ("south", "west", "west"),
+        ("west", "north", "104"),
+        ("west", "south", "204"),
+    ]
+    assert all(shown == f"{numbers[caller]}*{extension}" for caller, extension, *_, shown in calls)
+
+
+@needs_pjsua2
+async def test_a_providers_number_leads_to_a_user_and_calls_go_out() -> None:
+    output = await shows_itself("provider_did.py")
+    assert "bob is called by sip:+442079460000@" in output
+    assert "the provider is asked for sip:+442079460000@" in output
+    assert "by sip:+49301234567@" in output
+
+
+async def test_a_supernode_lends_and_takes_back() -> None:
+    output = await shows_itself("supernode.py")
+    assert "before: 0 nodes" in output
+    assert "borrowed: turn:127." in output
+    assert output.endswith("after `relay off`: none\n")
+
+
+async def test_a_call_is_explained_before_it_is_made() -> None:
+    output = await shows_itself("resolve_and_explain.py")
+    assert "signed by the node its owner delegated to" in output
+    assert "099999999999999: 404 nobody has this number\n" in output
+
+
+async def test_a_load_is_carried() -> None:
+    output = await shows_itself("load.py")
+    assert "100 calls, 100 answered, other answers: none\n" in output
+    assert "answered after " in output
