@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,8 @@ Progress = Callable[[float], None]
 _COPIED = 0.3
 "The part of the work that copying the database is taken for."
 _STEP = 1 << 20
+_WORK = ".backup-"
+"How folders with copies of the database begin; the process's id follows."
 
 
 def make_backup(
@@ -161,9 +164,24 @@ def _small_files(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 @contextlib.contextmanager
 def _workplace(folder: Path) -> Iterator[Path]:
+    """Room for a copy of the database; what a backup that was killed left there is deleted."""
+    for left in folder.glob(f"{_WORK}*"):
+        pid = left.name.removeprefix(_WORK).partition("-")[0]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
     try:
-        work = tempfile.TemporaryDirectory(dir=folder, prefix=".backup-")
+        work = tempfile.TemporaryDirectory(dir=folder, prefix=f"{_WORK}{os.getpid()}-")
     except OSError as error:
         raise SealedFileError(_reason(folder, error)) from error
     with work:
         yield Path(work.name)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True

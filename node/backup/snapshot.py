@@ -6,9 +6,8 @@ and does not disturb it. From PostgreSQL, and to it, the rows are copied table b
 
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, delete, func, insert, select
@@ -128,7 +127,7 @@ def _connect(file: Path) -> sqlite3.Connection:
 
 
 @contextlib.contextmanager
-def _translated(file: Path) -> Any:
+def _translated(file: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:

@@ -8,9 +8,9 @@ power failure.
 import contextlib
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import msgspec
 
@@ -44,7 +44,7 @@ class Staging:
         shutil.rmtree(self.path, ignore_errors=True)
 
     @contextlib.contextmanager
-    def file(self, name: str) -> Any:
+    def file(self, name: str) -> Iterator[BinaryIO]:
         """A new file, on the disk when the block ends."""
         descriptor = os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as stream:

@@ -74,6 +74,20 @@ def test_the_file_is_its_owners_alone_and_nothing_is_left_beside_it(tmp_path: Pa
     assert set(os.listdir(here)) == before
 
 
+def test_what_a_killed_backup_left_is_deleted_by_the_next(tmp_path: Path) -> None:
+    """But not what one under way has."""
+    here = some_node(tmp_path / "here")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, used = here / f".backup-{ended.pid}-x", here / f".backup-{os.getppid()}-x"
+    for folder in left, used:
+        folder.mkdir()
+        (folder / "ringmesh.db").touch()
+    a_backup(here, tmp_path / "backup")
+    assert not left.exists()
+    assert used.exists()
+
+
 def test_a_backup_is_one_moment_of_a_database_in_use(tmp_path: Path) -> None:
     """A transaction that is open meanwhile is neither waited for nor in it."""
     here = some_node(tmp_path / "here")
