@@ -1,7 +1,8 @@
-"""A PBX behind a single-number trunk: whoever calls meets a menu and presses a key.
+r"""A PBX behind a single-number trunk: whoever calls meets a menu and presses a key.
 
     python examples/ivr_pbx.py                                           # shows itself
-    python examples/ivr_pbx.py --server 192.0.2.7 --login office --password SECRET
+    python examples/ivr_pbx.py --server 192.0.2.7 --login office --password SECRET \
+        --operator sip:bob@192.0.2.7
 
 With the three parameters of a trunk (`ringmesh trunk add office --pbx`) it serves until Ctrl-C, and
 any phone of the network can call it. Without, it makes two nodes and a caller of its own, who calls
@@ -9,14 +10,14 @@ from the other node and tries both keys. Where a real PBX speaks, this one plays
 
     440 Hz   the menu: press 1 or 2
     880 Hz   key 1: the opening hours
-    (echo)   key 2: the call is transferred (REFER) to the echo test of the node
+    (echo)   key 2: the call is transferred (REFER) to `--operator`, here the echo test of the node
 """
 
 import argparse
 import asyncio
 import contextlib
 
-from stage import can_call, registered, run, some_nodes
+from stage import can_call, pitch, registered, run, some_nodes
 
 from node.phone.call import Call
 from node.phone.choices import Answer, Tone
@@ -28,16 +29,16 @@ PATIENCE = 20.0
 "Seconds a caller may think."
 
 
-async def serve(pbx: Phone) -> None:
+async def serve(pbx: Phone, operator: str) -> None:
     """Answer every call, several at a time, until cancelled."""
     await pbx.set_policy(Answer(), MENU)
     async with asyncio.TaskGroup() as calls:
         while True:
             with contextlib.suppress(TimeoutError, PhoneError):
-                calls.create_task(attend(await pbx.next_call(3600)))
+                calls.create_task(attend(await pbx.next_call(3600), operator))
 
 
-async def attend(call: Call) -> None:
+async def attend(call: Call, operator: str) -> None:
     """One caller's way through the menu."""
     print(f"  {call.remote.uri} calls")
     try:
@@ -48,7 +49,7 @@ async def attend(call: Call) -> None:
             case "1":
                 await call.play(HOURS)
             case "2":
-                await call.transfer("echo")  # the PBX leaves; the caller goes on
+                await call.transfer(operator)  # the PBX leaves; the caller goes on
             case _:
                 await call.hang_up()
         await call.wait_ended(3600)
@@ -75,12 +76,6 @@ async def try_it(caller: Phone, number: str) -> bool:
     return heard == [440, 880, 440, 660]
 
 
-async def pitch(call: Call) -> int | None:
-    """The tone that is heard, to the next 20 Hz."""
-    frequency = (await call.listen(0.8)).frequency
-    return None if frequency is None else round(frequency / 20) * 20
-
-
 async def show() -> int:
     """Two nodes, the PBX on one, the caller on the other."""
     async with some_nodes("office", "elsewhere") as (office, elsewhere):
@@ -89,7 +84,8 @@ async def show() -> int:
         print(f"the PBX has one number: {trunk['number']}")
         await can_call(elsewhere, trunk["number"])
         async with registered(trunk) as pbx, registered(alice) as phone:
-            serving = asyncio.create_task(serve(pbx))
+            echo = f"sip:echo@{office.status['key_name']}"  # the name that every node knows it by
+            serving = asyncio.create_task(serve(pbx, echo))
             try:
                 return 0 if await try_it(phone, trunk["number"]) else 1
             finally:
@@ -103,14 +99,15 @@ async def main() -> int:
     parser.add_argument("--server", metavar="HOST[:PORT]")
     parser.add_argument("--login")
     parser.add_argument("--password")
+    parser.add_argument("--operator", metavar="URI", help="where key 2 leads, as sip:bob@…")
     given = parser.parse_args()
     if given.server is None:
         return await show()
-    if given.login is None or given.password is None:
-        parser.error("--server needs --login and --password")
+    if None in (given.login, given.password, given.operator):
+        parser.error("--server needs --login, --password and --operator")
     async with registered(vars(given)) as pbx:
         print(f"{given.login} is registered at {given.server}")
-        await serve(pbx)
+        await serve(pbx, given.operator)
     return 0
 
 

@@ -7,7 +7,7 @@ business lines; a real one goes into `--server`, with `--login` and `--password`
 sees the caller's telephone number, and the provider sees the user's.
 """
 
-from stage import registered, run, some_nodes
+from stage import pitch, registered, run, some_nodes
 
 from node.phone.choices import Answer, Tone
 from node.phone.phone import Phone
@@ -47,11 +47,11 @@ async def call_in(node: SpawnedNode, provider: Phone, phone: Phone) -> bool:
     await call.wait_confirmed()
     there = await phone.next_call()
     await there.wait_confirmed()
-    heard = await there.listen(0.6)
+    heard = await pitch(there)
     print(f"bob is called by {there.remote.uri}")
     await call.hang_up()
     await there.wait_ended()
-    return ABROAD in there.remote.uri and abs((heard.frequency or 0) - 440) < 10
+    return ABROAD in there.remote.uri and heard == 440
 
 
 async def call_out(phone: Phone, provider: Phone) -> bool:
@@ -61,12 +61,12 @@ async def call_out(phone: Phone, provider: Phone) -> bool:
     there = await provider.next_call()
     await there.wait_confirmed()
     assert there.invite is not None
-    heard = await there.listen(0.6)
+    heard = await pitch(there)
     print(f"the provider is asked for {there.invite.first_line.split()[1]}")
     print(f"  by {there.remote.uri}")
     await call.hang_up()
     await there.wait_ended()
-    return DID in there.remote.uri and abs((heard.frequency or 0) - 440) < 10
+    return DID in there.remote.uri and heard == 440
 
 
 if __name__ == "__main__":

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from federation.model.errors import RingmeshError
+from node.api_client import ApiClient
+from node.phone.call import Call
 from node.phone.phone import Phone
+from node.phone.tones import dominant_frequency
 from node.spawned import SpawnedNode, free_places, peer_count
 
 FOUND_WITHIN = 20.0
@@ -50,11 +53,11 @@ async def some_nodes(
 
 async def can_call(node: SpawnedNode, target: str) -> dict[str, Any]:
     """Wait until `node` finds `target`; returns what `ringmesh resolve` says of it."""
+    client = ApiClient(node.state / "api.sock")  # as the command line does
     async with asyncio.timeout(FOUND_WITHIN):
         while True:
-            code, _, _ = await node.command("resolve", target)
-            if code == 0:
-                found: dict[str, Any] = await node.ask("resolve", target)
+            found: dict[str, Any] = await asyncio.to_thread(client.get, "resolve", uri=target)
+            if found["status"] == 200:
                 return found
             await asyncio.sleep(0.2)
 
@@ -65,6 +68,12 @@ async def registered(account: dict[str, Any], **settings: Any) -> AsyncIterator[
     async with Phone(name=account["login"], **settings) as phone:
         await phone.register(account["login"], account["password"], server=account["server"])
         yield phone
+
+
+async def pitch(call: Call, seconds: float = 0.8) -> int | None:
+    """The tone that is heard in a call, to the next 20 Hz."""
+    frequency = dominant_frequency(await call.listen(seconds))
+    return None if frequency is None else round(frequency / 20) * 20
 
 
 def run(main: Callable[[], Awaitable[int]]) -> None:
