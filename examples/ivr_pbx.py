@@ -2,7 +2,7 @@ r"""A PBX behind a single-number trunk: whoever calls meets a menu and presses a
 
     python examples/ivr_pbx.py                                           # shows itself
     python examples/ivr_pbx.py --server 192.0.2.7 --login office --password SECRET \
-        --operator sip:bob@192.0.2.7
+        --operator sip:bob@KEY.ringmesh.alt
 
 With the three parameters of a trunk (`ringmesh trunk add office --pbx`) it serves until Ctrl-C, and
 any phone of the network can call it. Without, it makes two nodes and a caller of its own, who calls
