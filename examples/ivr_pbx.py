@@ -61,17 +61,24 @@ async def attend(call: Call, operator: str) -> None:
 
 async def try_it(caller: Phone, number: str) -> bool:
     """Call twice and press each key; whether the right thing was heard."""
-    heard: list[int | None] = []
-    for key in "1", "2":
-        call = await caller.call(number, playing=Tone(660))
-        await call.wait_confirmed()
-        heard.append(await pitch(call))
-        await call.dtmf(key)
-        await asyncio.sleep(1.0)
-        call = call.successor or call  # after a transfer another call stands in its place
-        await call.wait_confirmed()
-        heard.append(await pitch(call))
-        await call.hang_up()
+    call = await caller.call(number)
+    await call.wait_confirmed()
+    heard = [await pitch(call)]
+    await call.dtmf("1")
+    await asyncio.sleep(1.0)
+    heard.append(await pitch(call))
+    await call.hang_up()
+
+    call = await caller.call(number)
+    await call.wait_confirmed()
+    heard.append(await pitch(call))
+    await call.dtmf("2")
+    call = await call.wait_successor()  # the call that the transfer puts in this one's place
+    await call.wait_confirmed()
+    await call.play(Tone(660))
+    await asyncio.sleep(0.5)
+    heard.append(await pitch(call))  # our own voice
+    await call.hang_up()
     print(f"heard: {heard}")
     return heard == [440, 880, 440, 660]
 
