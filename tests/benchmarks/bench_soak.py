@@ -35,6 +35,8 @@ WARM_UP = 0.5
 "Part of the time that is warm-up: tables, caches and traces fill, and the allocator's gaps."
 TALK = 4.0
 RINGS = 1.0
+LONGEST = 70.0
+"Seconds until a caller takes a call for lost whose answer did not come."
 LOOK = 5.0
 "Seconds between two looks at the memory."
 OVER_WITHIN = 75.0
@@ -75,7 +77,8 @@ class Traffic:
         self, name: str, work: Callable[[], Coroutine[Any, Any, int]], expected: int
     ) -> None:
         try:
-            status = await work()
+            async with asyncio.timeout(LONGEST):
+                status = await work()
         except TimeoutError:
             status = 0
         self.outcomes[name] += 1
