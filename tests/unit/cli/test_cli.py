@@ -91,6 +91,18 @@ def test_status_is_for_programs_and_for_people(capsys: Capture, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("node")
+def test_a_trace_is_a_ladder_a_text_or_json(capsys: Capture, tmp_path: Path) -> None:
+    asked = ("call", "trace", "c1@x/y", "--state", str(tmp_path))
+    code, out, _ = outcome(capsys, *asked)
+    assert (code, "INVITE sip:bob@192.0.2.7" in out, "---->" in out) == (0, True, True)
+    assert "SIP/2.0" not in out
+    assert "INVITE sip:bob@192.0.2.7 SIP/2.0" in outcome(capsys, *asked, "--text")[1]
+    assert json.loads(outcome(capsys, *asked, "--json")[1])["call_id"] == "c1@x/y"
+    assert outcome(capsys, *asked, "--json", "--text")[0] == 2
+    assert outcome(capsys, "call", "trace", "x", "--state", str(tmp_path))[0] == 1
+
+
+@pytest.mark.usefixtures("node")
 def test_peers_are_a_table(capsys: Capture, tmp_path: Path) -> None:
     code, out, _ = outcome(capsys, "peers", "--state", str(tmp_path))
     assert code == 0
