@@ -15,6 +15,7 @@ MYPYC = "mypy>=1.18"
 
 COMPILED = {
     "federation/model": "address",
+    "node": "names outer",
     "node/sip": (
         "auth_params binding digest effects errors exchange flow forking gruu header_lines headers"
         " line matching message names nonce overload raw registrar senders states tables text"

@@ -4,6 +4,7 @@ A line that strangers can cause carries `limit_by=<source>`: of one event and so
 line a second is written, the next one says how many were left out.
 """
 
+import json
 import logging
 import sys
 import time
@@ -37,6 +38,8 @@ SECRET_FIELDS = frozenset(
     }
 )
 _MAX_TEXT = 500
+_JSON = json.JSONEncoder(default=str)
+"Made once, not for each line."
 
 
 class RateLimit:
@@ -92,7 +95,7 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> None:
     last: Processor = (
         structlog.dev.ConsoleRenderer(colors=stream.isatty(), timestamp_key="time")
         if as_text
-        else structlog.processors.JSONRenderer(default=str)
+        else structlog.processors.JSONRenderer(serializer=_as_json)
     )
     structlog.configure(
         processors=[
@@ -124,6 +127,10 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> None:
     logging.getLogger("zeroconf").setLevel(logging.ERROR)
     # It warns of every handshake that fails, and strangers can make as many as they like.
     logging.getLogger("quic").setLevel(logging.ERROR)
+
+
+def _as_json(event: EventDict, **_: Any) -> str:
+    return _JSON.encode(event)
 
 
 def limiter(limit: RateLimit, clock: Callable[[], Monotonic]) -> Processor:

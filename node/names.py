@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from federation.model.address import AddressError, Endpoint, parse_ip
+from federation.model.address import AddressError, Endpoint, ip_text
 from federation.model.identity import NodeId
 from node.outer import OuterAddresses
 from node.sip.flow import DEFAULT_TLS_PORT, Flow, TransportName
@@ -56,7 +56,7 @@ class OwnNames:
     def is_own_address(self, host: str, port: int | None) -> bool:
         """Whether `host` is an address of this node, and `port` a SIP port of it or left out."""
         try:
-            address = str(parse_ip(host.strip("[]")))
+            address = ip_text(host.strip("[]"))
         except AddressError:
             return False
         if port is not None and port not in (self.sip_port, self.tls_port):

@@ -7,10 +7,11 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -117,9 +118,19 @@ class SpawnedNode:
     """One `ringmesh up`, from `start` to `stop`. As a context manager it never leaves a process."""
 
     def __init__(
-        self, name: str, place: Place, *, folder: Path, network: str, options: Sequence[str] = ()
+        self,
+        name: str,
+        place: Place,
+        *,
+        folder: Path,
+        network: str,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Describe a node that keeps its state and log in `folder`."""
+        """Describe a node that keeps its state and log in `folder`.
+
+        `environment` is added to that of this process.
+        """
         self.name = name
         self.place = place
         self.state = folder / name
@@ -129,6 +140,7 @@ class SpawnedNode:
         "What its status last said."
         self._network = network
         self._options = tuple(options)
+        self._environment = {**os.environ, **(environment or {})}
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -162,6 +174,7 @@ class SpawnedNode:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=self._environment,
                 start_new_session=True,  # Ctrl-C is handled by whoever started the node
             )
 

@@ -117,6 +117,16 @@ def parse_ip(text: str) -> IPAddress:
         raise AddressError(f"{text!r} is not an IP address") from error
 
 
+@lru_cache(maxsize=4096)
+def ip_text(text: str) -> str:
+    """The normal form of an IP address that was written somehow.
+
+    Raises:
+        AddressError: not an IP address.
+    """
+    return str(parse_ip(text))
+
+
 def unmapped(ip: IPAddress) -> IPAddress:
     """IPv4 for a v4-mapped IPv6 address, anything else as it is."""
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:

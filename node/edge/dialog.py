@@ -10,7 +10,6 @@ import enum
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from federation.model.address import AddressError, Endpoint, network_group, parse_ip
 from federation.model.clocks import Monotonic, UnixTime
@@ -235,11 +234,16 @@ class DialogSet:
         return True
 
 
-class Match(NamedTuple):
+@dataclass(slots=True, init=False)
+class Match:
     """A dialog found for a request, and which of its sides sent it."""
 
     dialog: Dialog
     from_caller: bool
+
+    def __init__(self, dialog: Dialog, from_caller: bool) -> None:
+        self.dialog = dialog
+        self.from_caller = from_caller
 
     @property
     def sender(self) -> Side:

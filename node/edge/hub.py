@@ -21,7 +21,7 @@ from node.edge.guard import Guard
 from node.edge.large import CONNECTS_WITHIN, LargeRequests
 from node.edge.outbound_limits import OutboundLimits
 from node.names import OwnNames
-from node.sip.effects import Effect
+from node.sip.effects import Effect, ServerKey
 from node.sip.errors import SipParseError
 from node.sip.flow import Flow
 from node.sip.gruu import Gruus
@@ -239,14 +239,20 @@ class Upstream(Protocol):
         """Send a response back; a final one ends the transaction."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class PhoneUpstream:
     """A server transaction of the SIP side."""
 
     hub: Hub
-    key: Any
+    key: ServerKey
     request: Request
     flow: Flow
+
+    def __init__(self, hub: Hub, key: ServerKey, request: Request, flow: Flow) -> None:
+        self.hub = hub
+        self.key = key
+        self.request = request
+        self.flow = flow
 
     @property
     def legs(self) -> Legs:
