@@ -77,7 +77,8 @@ class SipUdp:
         self._flows: dict[tuple[Any, bytes], Flow] = {}
         self._sources: dict[str, _Ancillary] = {}
         self._failures: set[Flow] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: Any = None
+        "The running loop, once started. Other loops answer otherwise than asyncio's says it does."
         self._moderation = Moderation(time.monotonic())
         self._pause: asyncio.TimerHandle | None = None
         self._is_ipv6 = listen.is_ipv6
@@ -177,7 +178,6 @@ class SipUdp:
 
     def _look_again(self) -> None:
         """At once, others having had their turn, where more waits than was taken."""
-        assert self._loop is not None
         self._pause = self._loop.call_later(0.0 if self._is_full else PAUSE, self._look)
 
     def _take(self) -> bool:
