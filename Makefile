@@ -30,8 +30,7 @@ FAST := .fast
 SOURCES := $(shell find node federation dht media_relay -name '*.py')
 
 FAST_TESTS := tests/unit/sip tests/unit/sip_transaction tests/unit/edge tests/unit/digest \
-	tests/unit/registrar tests/unit/trunks tests/property/sip tests/property/sip_transaction \
-	tests/property/edge tests/wire/sip
+	tests/unit/registrar tests/property/sip_transaction tests/wire/sip
 
 .PHONY: up fast setup test test-fast demo testbed bench simulate lint clean check-system
 
