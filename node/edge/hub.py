@@ -239,7 +239,7 @@ class Upstream(Protocol):
         """Send a response back; a final one ends the transaction."""
 
 
-@dataclass(slots=True, init=False)
+@dataclass(slots=True)
 class PhoneUpstream:
     """A server transaction of the SIP side."""
 
@@ -247,12 +247,6 @@ class PhoneUpstream:
     key: ServerKey
     request: Request
     flow: Flow
-
-    def __init__(self, hub: Hub, key: ServerKey, request: Request, flow: Flow) -> None:
-        self.hub = hub
-        self.key = key
-        self.request = request
-        self.flow = flow
 
     @property
     def legs(self) -> Legs:
