@@ -9,7 +9,7 @@ those handed out are for the server transaction as they are.
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from federation.model.clocks import Monotonic
 from federation.model.errors import UsageError
@@ -28,27 +28,18 @@ _SAYS_LITTLE = (404, 480, 481, 408, 487)
 B = TypeVar("B", bound=Hashable)
 
 
-@dataclass(slots=True, init=False)
-class Forward(Generic[B]):
+class Forward(NamedTuple, Generic[B]):
     """Answer the request with this response."""
 
     response: Response
     branch: B | None
     "Where it came from; `None` if it was made here."
 
-    def __init__(self, response: Response, branch: B | None) -> None:
-        self.response = response
-        self.branch = branch
 
-
-@dataclass(slots=True, init=False)
-class CancelBranch(Generic[B]):
+class CancelBranch(NamedTuple, Generic[B]):
     """Cancel this branch; its final response is still awaited."""
 
     branch: B
-
-    def __init__(self, branch: B) -> None:
-        self.branch = branch
 
 
 Decision = Forward[B] | CancelBranch[B]
