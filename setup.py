@@ -24,7 +24,7 @@ COMPILED = {
     "node/sip/transports": "udp",
     "node/edge": (
         "alarms branches branching calls context credentials dialog edge ending flows forward hub"
-        " identifiers identity indialog ingress journal registration replies ringing session_timer"
+        " identifiers identity indialog ingress journal pbx_ringing registration replies ringing session_timer"
         " strangers token trunk_branch"
     ),
 }

@@ -10,6 +10,8 @@ import pytest
 from node.software import IS_COMPILED
 
 ROOT = Path(__file__).parents[3]
+INTERPRETED = {"SipParseError", "BranchOwner", "Branch", "Upstream", "Wires"}
+"Errors and protocols of compiled modules, from which anything may be derived."
 
 
 def compiled_modules() -> list[str]:
@@ -37,6 +39,27 @@ def test_all_of_them_are_compiled_or_none() -> None:
         assert spec is not None
         assert spec.origin is not None
         assert spec.origin.endswith(".py") is not IS_COMPILED, module
+
+
+def test_who_is_derived_from_a_compiled_class_is_compiled() -> None:
+    """An interpreted class cannot be; that would show in the first call of its kind only."""
+    compiled = set(compiled_modules())
+    for path in ROOT.glob("node/**/*.py"):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if module in compiled:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        from_compiled = {
+            name.asname or name.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module in compiled
+            for name in node.names
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                bases = {ast.unparse(base) for base in node.bases}
+                derived = bases & from_compiled - INTERPRETED
+                assert not derived, f"{module}.{node.name} is derived from {derived}"
 
 
 @pytest.mark.skipif(
