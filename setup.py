@@ -24,8 +24,8 @@ COMPILED = {
     "node/sip/transports": "udp",
     "node/edge": (
         "alarms branches branching calls context credentials dialog edge ending flows forward hub"
-        " identifiers identity indialog ingress journal pbx_ringing registration replies ringing session_timer"
-        " strangers token trunk_branch"
+        " identifiers identity indialog ingress journal pbx_ringing registration replies ringing"
+        " session_timer strangers token trunk_branch"
     ),
 }
 "What a call and a registration go through. A class must be compiled with those derived from it."
