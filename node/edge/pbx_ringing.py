@@ -87,8 +87,8 @@ class _Attempt:
                 owner=owner,
                 instead=instead,
             )
-        except SipParseError as error:
-            return [self._none(error.status, error.reason, owner)]
+        except SipParseError as refusal:
+            return [self._none(refusal.status, refusal.reason, owner)]
         except (PeerError, RelayError) as error:
             return [self._none(status_of(error), str(error), owner)]
         for branch in made:

@@ -62,6 +62,21 @@ def test_who_is_derived_from_a_compiled_class_is_compiled() -> None:
                 assert not derived, f"{module}.{node.name} is derived from {derived}"
 
 
+def test_a_name_stands_for_errors_of_one_kind_in_a_compiled_function() -> None:
+    """A compiled name has one type: an error of another kind would become a TypeError."""
+    for module in compiled_modules():
+        path = ROOT / f"{module.replace('.', '/')}.py"
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            kinds: dict[str, set[str]] = {}
+            for node in ast.walk(function):
+                if isinstance(node, ast.ExceptHandler) and node.name and node.type:
+                    kinds.setdefault(node.name, set()).add(ast.unparse(node.type))
+            mixed = {name: types for name, types in kinds.items() if len(types) > 1}
+            assert not mixed, f"{module}.{function.name}: {mixed}"
+
+
 @pytest.mark.skipif(
     "RINGMESH_EXPECT_COMPILED" not in os.environ, reason="asked of `make test-fast`"
 )
