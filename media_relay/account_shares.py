@@ -25,6 +25,8 @@ class AccountShares:
         "Relay ports by login and worker."
         self._demand: dict[tuple[str, int], float] = {}
         "Bytes a second that a worker passed and dropped for an account, of late."
+        self._heard: dict[str, set[int]] = {}
+        "Workers that have told of an account since the last of them told twice."
         self._told: dict[tuple[str, int], int] = {}
 
     def opened(self, login: str, worker: int) -> Orders:
@@ -48,9 +50,18 @@ class AccountShares:
         return [] if workers[worker] else [_no_more(login, worker), *self._left(login, worker)]
 
     def used(self, login: str, worker: int, size: int) -> Orders:
-        """So many bytes a worker passed or dropped for an account in the last second."""
+        """So many bytes a worker passed or dropped for an account in the last second.
+
+        A worker that tells nothing while another one tells twice had nothing for it.
+        """
         if worker not in self._ports.get(login, ()):
             return []
+        heard = self._heard.setdefault(login, set())
+        if worker in heard:
+            for silent in self._ports[login].keys() - heard:
+                self._demand[login, silent] = self._demand.get((login, silent), 0.0) / 2
+            heard.clear()
+        heard.add(worker)
         self._demand[login, worker] = self._demand.get((login, worker), 0.0) / 2 + size
         return self._divide(login)
 
@@ -64,8 +75,10 @@ class AccountShares:
         del workers[worker]
         self._demand.pop((login, worker), None)
         self._told.pop((login, worker), None)
+        self._heard.get(login, set()).discard(worker)
         if not workers:
             del self._ports[login]
+            self._heard.pop(login, None)
             return []
         return self._divide(login)
 

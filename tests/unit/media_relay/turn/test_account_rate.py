@@ -47,6 +47,19 @@ def test_shares_follow_demand_are_never_more_than_the_rate_and_leave_something_t
     assert given[0] > given[1] > given[2]
 
 
+def test_a_worker_that_tells_of_nothing_more_leaves_its_share_to_those_that_do() -> None:
+    """Workers tell of accounts that had something relayed, and of no others."""
+    shares, given = AccountShares(RATE), {0: 0, 1: 0}
+    for worker in given:
+        given.update((index, one.rate) for index, one in shares.opened("alice", worker))
+    for worker in (0, 1):
+        for _ in range(10):
+            orders = shares.used("alice", worker, RATE)
+            given.update((index, order.rate) for index, order in orders)
+            assert sum(given.values()) <= RATE
+        assert given[worker] > 0.9 * RATE
+
+
 def test_a_worker_that_is_gone_leaves_its_share_to_the_others() -> None:
     shares = AccountShares(RATE)
     shares.opened("alice", 0)
