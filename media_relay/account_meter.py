@@ -90,7 +90,7 @@ class AccountMeter:
         bucket.filled = now
 
     def _metered(self, bucket: _Bucket, outlet: Outlet) -> Outlet:
-        refusal, wake = OverBudget(), self._on_wake
+        wake = self._on_wake
 
         def send(data: Any, target: Any) -> int:
             size = len(data)
@@ -99,7 +99,7 @@ class AccountMeter:
                 wake()
             if bucket.credit <= 0:
                 bucket.dropped += size
-                raise refusal
+                raise OverBudget  # a new one: each raise of the same would hold on to more frames
             sent: int = outlet(data, target)
             bucket.credit -= size
             return sent

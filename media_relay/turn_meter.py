@@ -62,8 +62,6 @@ class Meter:
         self.credit += counts[2]
 
     def _metered(self, outlet: Outlet) -> Outlet:
-        refusal = OverBudget()
-
         def send(data: Any, target: Any) -> int:
             size = len(data)
             if self._idle >= IDLE_REPORTS:
@@ -71,7 +69,7 @@ class Meter:
                 self._on_wake()
             if self.credit <= 0:
                 self.dropped += size
-                raise refusal
+                raise OverBudget  # a new one: each raise of the same would hold on to more frames
             sent: int = outlet(data, target)
             self.credit -= size
             self.passed += size

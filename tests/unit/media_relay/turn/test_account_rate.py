@@ -3,9 +3,13 @@
 import contextlib
 from typing import Any
 
+import pytest
+
 from media_relay.account_meter import IDLE_SECONDS, TICK_SECONDS, AccountMeter
 from media_relay.account_shares import LEAST_SHARE, AccountShares
 from media_relay.control_turn import LimitAccount
+from media_relay.turn.guests import GUEST
+from media_relay.turn_meter import Meter, OverBudget
 
 RATE = 100_000
 
@@ -149,6 +153,20 @@ def test_opening_anew_gains_nothing() -> None:
         with contextlib.suppress(OSError):
             send(bytes(500), 0)
     assert way.came == 500
+
+
+def test_what_is_dropped_leaves_nothing_behind() -> None:
+    """An exception holds the frames that it went through, and floods are dropped for hours."""
+    way = Way()
+    guests = Meter()
+    guests.credit = 0
+    for send in (way.send, guests.paid(f"{GUEST}stranger", way._out)):
+        with contextlib.suppress(OSError):
+            send(bytes(500), 0)
+        for _ in range(3):
+            with pytest.raises(OverBudget) as refused:
+                send(bytes(500), 0)
+        assert len(refused.traceback) == 2  # here, and in the meter
 
 
 def test_accounts_without_a_rate_have_their_own_way() -> None:
