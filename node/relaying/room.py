@@ -145,9 +145,7 @@ class RelayRoom:
         if len(self._leases) + count > MAX_LEASES:
             raise RefusedError(f"{MAX_LEASES} relays are borrowed already; give some back")
         if keep:
-            self._standby.wanted = max(count, self._standby.wanted)
-            await self._standby.look()
-            leases = self._standby.leases
+            leases = await self._standby.keep(count)
         else:
             leases = await asking.borrow(self._own(), count=count)
             self._leases.update((lease.token.nonce, lease) for lease in leases)

@@ -52,11 +52,28 @@ class Standby:
             await asyncio.sleep(LOOK_SECONDS)
             await self.look()
 
+    async def keep(self, count: int) -> list[Lease]:
+        """Keep so many in all, or more where more are kept; what there are then.
+
+        Where there are none, nothing more is wanted than before.
+        """
+        before = self.wanted
+        self.wanted = max(count, before)
+        await self.look()
+        if not self.leases:
+            self.wanted = before
+        return self.leases
+
     async def look(self) -> None:
         """Renew, replace, and fill up."""
         async with self._busy:
-            kept = await asyncio.gather(*map(self._kept, self.leases))
-            self.leases = [lease for lease in kept if lease is not None]
+            looked_at = list(self.leases)
+            kept = await asyncio.gather(*map(self._kept, looked_at))
+            self.leases = [
+                lease
+                for before, lease in zip(looked_at, kept, strict=True)
+                if lease is not None and before in self.leases  # else given back meanwhile
+            ]
             missing = self.wanted - len(self.leases)
             if missing > 0:
                 used = [lease.relay for lease in self.leases]

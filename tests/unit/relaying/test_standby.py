@@ -1,5 +1,6 @@
 """Leases kept in force: renewed in time, replaced when their relay is lost."""
 
+import asyncio
 from collections.abc import Sequence
 
 from federation.model.address import Endpoint
@@ -24,6 +25,8 @@ class Relays:
         self.willing = list(self.up)
         self.now = 1_000_000.0
         self.serial = 0
+        self.asked: asyncio.Event | None = None
+        self.go_on: asyncio.Event | None = None
 
     def unix(self) -> UnixTime:
         return UnixTime(self.now)
@@ -46,6 +49,9 @@ class Relays:
         return [self.lend(node) for node in free[:count]]
 
     async def receipt(self, lease: Lease) -> None:
+        if self.asked is not None and self.go_on is not None:
+            self.asked.set()
+            await self.go_on.wait()
         if lease.relay not in self.up:
             raise RefusedError("the relay gives no receipt", 503)
 
@@ -103,3 +109,27 @@ async def test_what_is_given_back_is_not_replaced() -> None:
     assert standby.drop(first.token.nonce) is None
     await standby.look()
     assert kept(standby) == [NODES[1]]
+
+
+async def test_what_is_given_back_during_a_look_stays_given_back() -> None:
+    standby, here = await keeping(2, 4)
+    first = standby.leases[0]
+    here.asked, here.go_on = asyncio.Event(), asyncio.Event()
+    looking = asyncio.create_task(standby.look())
+    await here.asked.wait()
+    assert standby.drop(first.token.nonce) is first
+    here.go_on.set()
+    await looking
+    assert kept(standby) == [NODES[1]]
+
+
+async def test_where_nobody_lends_nothing_is_kept_wanted() -> None:
+    here = Relays(0)
+    standby = Standby(here, here)
+    assert await standby.keep(2) == []
+    assert standby.wanted == 0
+    here.up = here.willing = NODES[:3]
+    assert [lease.relay for lease in await standby.keep(1)] == NODES[:1]
+    assert [lease.relay for lease in await standby.keep(2)] == NODES[:2]
+    await standby.keep(1)
+    assert standby.wanted == 2
