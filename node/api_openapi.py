@@ -17,6 +17,8 @@ REFUSALS = {
     403: "Not from a page of this node.",
     404: "No such thing.",
     409: "Against the present state.",
+    413: "Too long.",
+    421: "Not by that name: over HTTP, where the server is for this machine alone.",
     503: "Not now.",
 }
 _REF = "#/components/schemas/{name}"

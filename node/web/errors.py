@@ -15,6 +15,7 @@ _HEADINGS = {
     403: "Not from here",
     404: "Nothing here",
     410: "This link is used up",
+    421: "Not by that name",
     429: "Too fast",
     503: "Not now",
 }

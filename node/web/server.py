@@ -24,6 +24,7 @@ from node.config import Config
 from node.web.doorman import IDLE_SECONDS, Doorman
 from node.web.errors import errors_for_asker
 from node.web.gate import add_headers
+from node.web.own_host import own_host_only
 
 _BACKLOG = 64
 log = structlog.get_logger("node")
@@ -87,7 +88,8 @@ class WebServer:
     def application(self) -> web.Application:
         """What is served."""
         application = web.Application(
-            middlewares=[errors_for_asker], client_max_size=MAX_BODY_BYTES
+            middlewares=[errors_for_asker, *own_host_only(self._config.web)],
+            client_max_size=MAX_BODY_BYTES,
         )
         application.on_response_prepare.append(add_headers)
         application.add_routes(self._routes)

@@ -38,13 +38,15 @@ def a_gate() -> Gate:
 
 
 @contextlib.asynccontextmanager
-async def serving_web(routes: Iterable[web.RouteDef]) -> AsyncIterator[TestClient[Any, Any]]:
+async def serving_web(
+    routes: Iterable[web.RouteDef], config: Config | None = None
+) -> AsyncIterator[TestClient[Any, Any]]:
     """A client of these routes, served as the node serves them."""
     application = WebServer(
-        Config(),
+        config or Config(),
         routes,
-        None,
-        SystemClock(),  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        SystemClock(),
     ).application()
     async with TestClient(TestServer(application)) as client:
         yield client

@@ -90,7 +90,7 @@ async def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.Monke
     try:
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
         for _, writer in held:
-            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         for reader, _ in held:
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         reader, refused = await asyncio.open_connection("127.0.0.1", port)
@@ -101,7 +101,7 @@ async def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.Monke
         await held[0][1].wait_closed()
         await asyncio.sleep(0.05)
         reader, again = await asyncio.open_connection("127.0.0.1", port)
-        again.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        again.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         for writer in (again, held[1][1]):
             writer.close()
