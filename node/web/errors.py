@@ -14,6 +14,7 @@ _HEADINGS = {
     401: "Log in first",
     403: "Not from here",
     404: "Nothing here",
+    408: "Too slow",
     410: "This link is used up",
     421: "Not by that name",
     429: "Too fast",

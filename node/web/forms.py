@@ -1,5 +1,6 @@
 """What a person sent with a form."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from node.control import RefusedError
 
 MAX_FIELD = 4096
 "Characters of one field."
+FORM_SECONDS = 20.0
+"How long a form is waited for once its head is there; a stranger may send the head alone."
 
 
 class Form:
@@ -25,10 +28,13 @@ class Form:
         """The form of a request.
 
         Raises:
-            RefusedError: a field is longer than any field needs to be.
+            RefusedError: it does not come, it is none, or a field is longer than any needs to be.
         """
         try:
-            form = cls(await request.post())
+            async with asyncio.timeout(FORM_SECONDS):
+                form = cls(await request.post())
+        except TimeoutError as error:
+            raise RefusedError("the form did not arrive: send it again", 408) from error
         except (ValueError, UnicodeDecodeError, LookupError) as error:
             raise RefusedError("that is no form that can be read: load the page again", 400) from (
                 error

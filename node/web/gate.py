@@ -14,6 +14,7 @@ from federation.model.errors import RingmeshError
 from node.control import RefusedError
 from node.storage.grants import Grant, GrantKind
 from node.web.access import Access, form_token
+from node.web.forms import Form
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 GRANT = web.RequestKey("grant", Grant)
@@ -127,8 +128,7 @@ class Gate:
             "application/x-www-form-urlencoded",
             "multipart/form-data",
         ):
-            value = (await request.post()).get("csrf")
-            given = value if isinstance(value, str) else None
+            given = (await Form.of(request)).text("csrf")
         wanted = form_token(request[SESSION])
         if given is None or not hmac.compare_digest(wanted.encode(), given.encode()):
             raise RefusedError(

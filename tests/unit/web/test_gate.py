@@ -113,6 +113,12 @@ async def test_a_change_needs_the_own_page_and_its_token(client: Client, gate: G
         assert (await client.post("/v1/thing", headers=headers)).status == 403, headers
 
 
+async def test_a_form_that_cannot_be_read_is_told_so(client: Client, gate: Gate) -> None:
+    as_person(client, gate)
+    headers = {"Origin": own_origin(client), "Content-Type": "multipart/form-data"}
+    assert (await client.post("/page", data=b"x", headers=headers)).status == 400
+
+
 async def test_another_session_s_form_token_does_not_do(client: Client, gate: Gate) -> None:
     as_person(client, gate)
     other = form_token(gate.access.open_session("other"))
