@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from federation.model.number import Number
+from node.sip.text import quote
 from node.software import VERSION
 from node.web.access import form_token
 from node.web.gate import SESSION
@@ -67,6 +68,7 @@ def environment() -> "Environment":
         "quality": quality_word,
         "caller": caller,
         "trunk_state": trunk_state,
+        "quoted": quote,
     }
     made.globals |= {"qr": qr, "most_rows": MOST_ROWS}
     return made

@@ -1,6 +1,7 @@
 """How figures, names and forms are written and read by the console's pages."""
 
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -144,3 +145,35 @@ def test_a_qr_code_is_svg_without_styles_or_scripts() -> None:
     assert 'class="qr"' in drawn
     assert "style=" not in drawn
     assert "secret" not in drawn
+
+
+NAME = 'Bob "the <i>" O\'Neil & \\ co'
+SHEET = {"login": "bob", "name": NAME, "password": 'p"<&>', "server": "192.0.2.1:5070"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "linphone.xml",
+        "grandstream/cfg001565aabbcc.xml",
+        "snom/001565aabbcc.xml",
+        "poly/ringmesh.cfg",
+    ],
+)
+def test_a_device_s_xml_holds_any_name(path: str) -> None:
+    file = file_at(path)
+    assert file is not None
+    root = ElementTree.fromstring(file.write(SHEET))
+    held = [text for each in root.iter() for text in (each.text, *each.attrib.values())]
+    assert SHEET["password"] in held
+    if path != "linphone.xml":
+        assert NAME in held
+
+
+def test_linphone_s_identity_quotes_a_name_as_sip_does() -> None:
+    file = file_at("linphone.xml")
+    assert file is not None
+    root = ElementTree.fromstring(file.write(SHEET))
+    (identity,) = [each.text for each in root.iter() if each.get("name") == "reg_identity"]
+    quoted = '"Bob \\"the <i>\\" O\'Neil & \\\\ co"'
+    assert identity == f"{quoted} <sip:bob@192.0.2.1:5070>"
