@@ -10,6 +10,7 @@ from aiohttp import web
 
 from federation.model.clocks import Clock
 from node.sip.transports.source_rate import SourceRate
+from node.web.rates import Seldom
 
 MAX_CONNECTIONS = 8_192
 OPENING_BURST = 256
@@ -27,6 +28,7 @@ class Doorman:
         self._server = server
         self._clock = clock
         self._rate = SourceRate(OPENING_BURST, OPENINGS_PER_SECOND)
+        self._lines = Seldom(clock)
 
     def __call__(self) -> asyncio.Protocol:
         """A protocol for a connection that is about to be made."""
@@ -34,11 +36,13 @@ class Doorman:
 
     def _admits(self, host: str) -> bool:
         if len(self._server.connections) >= MAX_CONNECTIONS:
-            log.warning("web_connections_full", connections=MAX_CONNECTIONS)
+            if self._lines.may_say():
+                log.warning("web_connections_full", connections=MAX_CONNECTIONS)
             return False
         if _is_loopback(host) or self._rate.allows(host, now=self._clock.monotonic()):
             return True
-        log.warning("web_connection_refused", source=host, reason="too many in a short time")
+        if self._lines.may_say():
+            log.warning("web_connection_refused", source=host, reason="too many in a short time")
         return False
 
 

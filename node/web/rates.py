@@ -11,6 +11,10 @@ TRIES_AT_ONCE = 10
 SECONDS_A_TRY = 6.0
 "How long it then waits for each further one."
 MAX_SOURCES = 10_000
+SAID_AT_ONCE = 10
+"Lines of the log about those who are refused without delay."
+SAID_A_SECOND = 1.0
+"And from then on: whoever tries on must not fill the disk."
 
 
 class Tries:
@@ -19,6 +23,8 @@ class Tries:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._sources: OrderedDict[str, TokenBucket] = OrderedDict()
+        self.refusals = Seldom(clock)
+        "Whether a refusal may be logged."
 
     def may_try(self, host: str | None) -> bool:
         """Whether one more try of this source is looked at."""
@@ -34,6 +40,18 @@ class Tries:
     def was_right(self, host: str | None) -> None:
         """The try was a right one: the source's earlier slips are forgiven."""
         self._sources.pop(_source(host), None)
+
+
+class Seldom:
+    """Bounds the lines that a stranger can have written into the log."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._bucket = TokenBucket(SAID_A_SECOND, SAID_AT_ONCE, now=clock.monotonic())
+
+    def may_say(self) -> bool:
+        """Whether one more line is written."""
+        return self._bucket.take(now=self._clock.monotonic())
 
 
 def _source(host: str | None) -> str:

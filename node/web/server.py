@@ -27,6 +27,8 @@ from node.web.gate import add_headers
 from node.web.own_host import own_host_only
 
 _BACKLOG = 64
+HANDSHAKE_SECONDS = 10.0
+"How long a TLS handshake may take, as of phones."
 log = structlog.get_logger("node")
 
 
@@ -100,7 +102,13 @@ class WebServer:
         loop = asyncio.get_running_loop()
         try:
             listener = await loop.create_server(
-                doorman, host, port, ssl=context, backlog=_BACKLOG, reuse_address=True
+                doorman,
+                host,
+                port,
+                ssl=context,
+                ssl_handshake_timeout=None if context is None else HANDSHAKE_SECONDS,
+                backlog=_BACKLOG,
+                reuse_address=True,
             )
             self._listeners.append(listener)
         except OSError as error:

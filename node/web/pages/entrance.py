@@ -73,6 +73,8 @@ class Entrance:
 
     def _must_be_slow(self, request: web.Request) -> None:
         if not self._tries.may_try(request.remote):
+            if self._tries.refusals.may_say():
+                log.warning("tries_refused", source=request.remote)
             raise RefusedError("too many tries came from there: wait a minute", 429)
 
     async def _wrong(self, request: web.Request, event: str) -> None:

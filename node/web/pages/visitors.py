@@ -141,7 +141,8 @@ class Visitors:
 
     def _must_be_slow(self, request: web.Request) -> None:
         if not self._tries.may_try(request.remote):
-            log.warning("tries_refused", source=request.remote)
+            if self._tries.refusals.may_say():
+                log.warning("tries_refused", source=request.remote)
             raise RefusedError("too many tries came from there: wait a minute", 429)
 
     async def _wrong(self, request: web.Request, event: str) -> None:

@@ -11,7 +11,7 @@ from node.storage.one_time import DeviceLinkBook, InvitationBook
 from node.web import invitations, provisioning, rates
 from node.web.invitations import InvitationDesk
 from node.web.provisioning import ProvisioningDesk
-from node.web.rates import SECONDS_A_TRY, TRIES_AT_ONCE, Tries
+from node.web.rates import SAID_AT_ONCE, SECONDS_A_TRY, TRIES_AT_ONCE, Seldom, Tries
 from tests.support.web_client import Kept
 from tests.unit.web.test_access import Counted, SetClock
 
@@ -190,3 +190,10 @@ def test_tries_are_counted_by_source_and_forgiven(
     for number in range(9):
         tries.may_try(f"198.51.100.{number}")
     assert len(tries._sources) <= 4
+
+
+def test_sayings_are_bounded_and_go_on(clock: SetClock) -> None:
+    seldom = Seldom(clock)  # type: ignore[arg-type]
+    assert [seldom.may_say() for _ in range(SAID_AT_ONCE + 5)].count(True) == SAID_AT_ONCE
+    clock.now = UnixTime(clock.now + 1)
+    assert [seldom.may_say() for _ in range(5)].count(True) == 1

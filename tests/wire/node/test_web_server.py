@@ -11,12 +11,15 @@ import pytest
 import uvloop
 from aiohttp import web
 from cryptography import x509
+from structlog.testing import capture_logs
 
 from federation.model.clocks import SystemClock
 from federation.model.errors import ConfigError
 from node.certificates import server_context
 from node.config import Config
 from node.web import doorman
+from node.web import server as server_module
+from node.web.rates import SAID_AT_ONCE
 from node.web.server import WebServer, web_hosts
 from node.web_config import WebConfig
 from tests.support.ports import free_port
@@ -80,6 +83,23 @@ async def certificates_change(tmp_path: Path) -> None:
         await server.close()
 
 
+async def test_a_handshake_that_does_not_come_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "HANDSHAKE_SECONDS", 0.1)
+    port = free_port("0.0.0.0")
+    config = Config(web=WebConfig(port=port, listen=("0.0.0.0",)))
+    server = WebServer(config, [web.get("/", hello)], Contexts(tmp_path), SystemClock())
+    await server.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), 10.0) == b""
+        writer.close()
+    finally:
+        await server.close()
+
+
 async def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One too many is closed before anything is read; when one has gone there is room again."""
     monkeypatch.setattr(doorman, "MAX_CONNECTIONS", 2)
@@ -107,6 +127,16 @@ async def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.Monke
             writer.close()
     finally:
         await server.close()
+
+
+def test_those_who_are_refused_do_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doorman, "OPENING_BURST", 0)
+    door = doorman.Doorman(SimpleNamespace(connections=[]), SystemClock())
+    with capture_logs() as lines:
+        assert not any(door._admits(f"192.0.2.{number}") for number in range(200))
+        monkeypatch.setattr(doorman, "MAX_CONNECTIONS", 0)
+        assert not any(door._admits("127.0.0.1") for _ in range(200))
+    assert 0 < len(lines) <= SAID_AT_ONCE + 2
 
 
 def test_one_source_opens_only_so_fast(monkeypatch: pytest.MonkeyPatch) -> None:
