@@ -3,6 +3,7 @@
 A channel's route stands in the shell while the channel and the permission for its peer both hold.
 """
 
+from federation.model.address import Endpoint
 from federation.model.clocks import Monotonic
 from media_relay.stun.attributes import Code, Family
 from media_relay.stun.message import Message, StunError
@@ -41,6 +42,13 @@ class Permissions:
             allocation.permissions[host] = Monotonic(now + PERMISSION_LIFETIME)
         return self._install(allocation, now)
 
+    def may_send(self, peer: Endpoint, allocation: Allocation) -> bool:
+        """Whether a datagram may go to a peer, and to where it would go for this allocation.
+
+        The two differ in their verdict once an outer address is this machine's no more.
+        """
+        return self.policy.may_send(peer) and self.policy.may_send(allocation.wire(peer))
+
     def bind(self, message: Message, allocation: Allocation, now: Monotonic) -> list[Effect]:
         """ChannelBind, which also permits its peer (RFC 8656 section 12.2).
 
@@ -54,7 +62,7 @@ class Permissions:
         if channel is not bound:
             raise StunError("the number has another peer, or the peer another number")
         self._check(peer.host, allocation)
-        if not self.policy.may_send(peer):
+        if not self.may_send(peer, allocation):
             raise RequestRefused(Code.FORBIDDEN)
         known = peer.host in allocation.permissions
         if channel is None:

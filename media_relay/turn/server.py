@@ -270,7 +270,7 @@ class TurnServer:
         relay = allocation.relay_to(peer.host)
         if relay is None or not allocation.permits(peer.host, now) or allocation.pending:
             return []
-        if not self.policy.may_send(peer):
+        if not self._permissions.may_send(peer, allocation):
             return []
         return [SendToPeer(relay, data, allocation.wire(peer), dont_fragment)]
 

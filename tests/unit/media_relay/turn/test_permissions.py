@@ -1,5 +1,7 @@
 """Permissions, channels and data, RFC 8656 sections 9 to 12."""
 
+from ipaddress import ip_address
+
 import pytest
 
 from federation.model.address import Endpoint
@@ -225,3 +227,16 @@ def test_a_client_inside_may_name_such_a_port_as_it_is() -> None:
     assert alice.send(b"hello", wire) == [SendToPeer(1, b"hello", wire)]
     (answer,) = from_peer(alice, b"answer", wire)
     assert named_in(answer) == wire
+
+
+def test_an_outer_address_that_was_lost_leads_to_no_other_port_of_the_machine() -> None:
+    """The address is some stranger's then, but an allocation still has it for this machine's."""
+    alice, told = behind_a_nat(), Endpoint(OUTER, 12000)
+    alice.permit(told)
+    alice.shell.server.policy = PeerPolicy(
+        own=[ip_address(INNER)], is_media_port=lambda port: port == told.port
+    )
+    alice.shell.server.configure(TurnConfig())
+    assert alice.send(b"hello", told) == [SendToPeer(1, b"hello", Endpoint(INNER, told.port))]
+    assert alice.send(b"hello", Endpoint(OUTER, 5060)) == []
+    assert code_of(alice.bind(0x4000, Endpoint(OUTER, 5060))) == 403
