@@ -176,19 +176,29 @@ class SipTcp:
             async with asyncio.timeout(self.limits.connect_seconds):
                 connection = await self._reach(flow)
         except (OSError, TimeoutError, ValueError, OverflowError) as error:
-            self._dialling.pop(peer, None)
+            self._take_dialling(peer)
             self._failed(flow, error)
             self._on_closed(flow)
             return
         except asyncio.CancelledError:
-            self._dialling.pop(peer, None)
+            self._take_dialling(peer)
             raise
-        dialling = self._dialling.pop(peer, None)
+        dialling = self._take_dialling(peer)
         if connection.flow is None:
             self._on_closed(flow)
         elif dialling is not None:
             for data in dialling.queue:
                 connection.send(data)
+
+    def _take_dialling(self, peer: _Peer) -> "_Dialling | None":
+        """What waits for the connection that this task makes; `None` if that was given up.
+
+        Another one to the same peer may be under way by then, and is left alone.
+        """
+        dialling = self._dialling.get(peer)
+        if dialling is None or dialling.task is not asyncio.current_task():
+            return None
+        return self._dialling.pop(peer)
 
     async def _reach(self, flow: Flow) -> TcpConnection:
         """A connection that messages may be sent on.

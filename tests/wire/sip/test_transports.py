@@ -462,6 +462,20 @@ async def test_a_connection_that_is_still_being_made_can_be_given_up(start: Star
     await edge.message()
 
 
+async def test_what_is_sent_right_after_a_connection_was_given_up_goes_by_the_next(
+    start: Start,
+) -> None:
+    edge = await start()
+    own = edge.transports.flow_to("TCP", Endpoint("127.0.0.1", edge.port))
+    edge.transports.send(OPTIONS, own)
+    await asyncio.sleep(0)
+    edge.transports.abandon(own)
+    again = OPTIONS.replace(b"OPTIONS", b"MESSAGE")
+    edge.transports.send(again, own)
+    assert await edge.lost() == own
+    assert (await edge.message())[0] == again
+
+
 @pytest.mark.parametrize(
     ("sent", "step"),
     [(b"OPTIONS sip:a", 11.0), (b"", 31.0), (OPTIONS, 3901.0)],
