@@ -54,14 +54,19 @@ class OwnNames:
         return host.lower().rstrip(".") in self._names
 
     def is_own_address(self, host: str, port: int | None) -> bool:
-        """Whether `host` is an address of this node, and `port` a SIP port of it or left out."""
+        """Whether `host` is an address of this node, and `port` a SIP port of it or left out.
+
+        An address that a server of a trunk sees counts with the port seen there, and no other.
+        """
         try:
             address = ip_text(host.strip("[]"))
         except AddressError:
             return False
-        if port is not None and port not in (self.sip_port, self.tls_port):
-            return Endpoint(address, port) in self._seen.values()
-        return address in self._addresses or address in self.outer.addresses
+        if port in (None, self.sip_port, self.tls_port) and (
+            address in self._addresses or address in self.outer.addresses
+        ):
+            return True
+        return port is not None and Endpoint(address, port) in self._seen.values()
 
     def port_of(self, transport: TransportName) -> int:
         """Where this node listens for a transport: for Via and Record-Route."""

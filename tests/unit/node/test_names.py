@@ -62,3 +62,13 @@ def test_where_servers_see_this_node_counts_for_them_where_no_outer_address_is_k
         for port in range(MAX_SEEN + 5):
             names.learn(Endpoint("198.51.100.9", port), seen)
         assert len(names._seen) <= MAX_SEEN
+
+
+def test_where_a_server_sees_this_node_is_its_own_address_with_a_port_that_the_nat_kept() -> None:
+    names = OwnNames(NodeKey(bytes(32)).id, domains=[], addresses=["192.168.1.2"], sip_port=5070)
+    names.learn(Endpoint("198.51.100.7", 5060), Endpoint("203.0.113.5", 5070))
+    flow = Flow("UDP", Endpoint("192.168.1.2", 5070), Endpoint("198.51.100.7", 5060))
+    assert names.reached_at(flow) == "203.0.113.5:5070"
+    assert names.is_own("203.0.113.5", 5070)
+    assert not names.is_own("203.0.113.5", None)
+    assert not names.is_own("203.0.113.6", 5070)
