@@ -16,11 +16,12 @@ _WORD = re.compile(r'([A-Za-z0-9_-]+)([ \t]*=[ \t]*)("(?:[^"\\]|\\.)*"|[^,\s]*)'
 _URI_PASSWORD = re.compile(r"(sips?:[^\s<>@:;\"]{0,256}:)[^\s<>@\"]{1,256}(?=@)", re.IGNORECASE)
 _INLINE_KEY = re.compile(r"(inline:)[^\s|;]+", re.IGNORECASE)
 _SDP_SECRET = re.compile(r"^(a=ice-pwd:|a=key-mgmt:|k=)(.*)$", re.IGNORECASE)
-_SHOWN_BODIES = frozenset({"application/sdp", "application/trickle-ice-sdpfrag", "message/sipfrag"})
+_SHOWN_BODIES = frozenset({"application/sdp", "application/trickle-ice-sdpfrag"})
+_REPORT = "message/sipfrag"
 _CONTENT_TYPE = re.compile(r"^(?:content-type|c)[ \t]*:[ \t]*([^\s;]+)[ \t]*(.*)$", re.IGNORECASE)
 _BOUNDARY = re.compile(r';[ \t]*boundary[ \t]*=[ \t]*"?([^\s";]+)', re.IGNORECASE)
 _MAX_DEPTH = 3
-"Multiparts within each other that are looked into."
+"Multiparts and reports of SIP within each other that are looked into."
 
 
 _MAYBE = re.compile(
@@ -47,7 +48,7 @@ def masked(data: bytes) -> str:
 
 
 def _with_body(text: str, depth: int) -> str:
-    """A header and what follows it: of a message, or of one part of a multipart body."""
+    """A header and what follows it: of a message, a report of one, or a part of a multipart."""
     head, blank, body = text.partition("\n\n")
     lines = _unfolded(head)
     shown = "\n".join(_field(line) for line in lines)
@@ -60,6 +61,8 @@ def _with_body(text: str, depth: int) -> str:
         parts = body.split(fence)
         parts[1:] = [_with_body(part, depth - 1) for part in parts[1:]]
         return shown + blank + fence.join(parts[1:] and ["", *parts[1:]])
+    if kind == _REPORT and depth:
+        return shown + blank + _with_body(body, depth - 1)
     if kind not in _SHOWN_BODIES:
         size = len(body.encode())
         return f"{shown}{blank}({size} bytes of {kind or 'no named type'}, not shown)\n"

@@ -85,6 +85,13 @@ def test_a_report_of_sip_is_shown() -> None:
     assert text.endswith("SIP/2.0 200 OK\n")
 
 
+def test_credentials_in_a_report_of_sip_are_masked() -> None:
+    lines = 'INVITE sip:a@b SIP/2.0\r\nProxy-Authorization: Digest realm="r",\r\n response="secret"'
+    text = masked((HEAD + f"Content-Type: message/sipfrag\r\n\r\n{lines}\r\n").encode())
+    assert "secret" not in text
+    assert "INVITE sip:a@b SIP/2.0\n" in text
+
+
 @given(st.binary(max_size=300), st.text(min_size=8, max_size=20, alphabet="0123456789abcdef"))
 def test_any_bytes_can_be_shown_and_a_response_never_is(noise: bytes, secret: str) -> None:
     line = f'\r\nAuthorization: Digest response="{secret}"\r\n\r\n'.encode()
