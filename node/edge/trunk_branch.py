@@ -36,6 +36,8 @@ def fit_ack(side: PhoneSide, ack: Request) -> None:
     """Give an ACK the CSeq that `side` expects, and the credentials of its INVITE."""
     if isinstance(side, TrunkSide):
         shift_cseq(ack, side.cseq_shift)
+        for name in CREDENTIALS:
+            ack.remove(name)  # those of the phone that went on with the INVITE are among its own
         for name, value in side.invite_credentials:
             ack.append(name, value)
 

@@ -55,6 +55,16 @@ async def test_an_ack_has_the_credentials_of_its_invite() -> None:
     await scene.pass_time(0.2)
     assert [proofs(ack) for ack in update.acked] == [proofs(update.request)]
     assert proofs(update.request) != proofs(arrived.request)
+    words = 'realm="elsewhere", nonce="n", uri="sip:x", qop=auth, nc=1, cnonce="c", response="r"'
+    other = ("Proxy-Authorization", f'Digest username="alice", {words}')
+    talk.send("INVITE", sdp(scene.alice.ip, version=3), headers=[other])
+    await scene.pass_time()
+    last = scene.provider.phone.got("INVITE")[-1]
+    last.respond(200, sdp(scene.provider.phone.ip, version=3))
+    await scene.pass_time(0.2)
+    talk.ack(headers=[other])
+    await scene.pass_time(0.2)
+    assert [proofs(ack) for ack in last.acked] == [proofs(last.request)]
     talk.send("BYE")
     await scene.pass_time()
     await scene.end()
