@@ -1,5 +1,6 @@
 """What TURN needs of the sockets of relay ports beyond sending and receiving; Linux."""
 
+import errno
 import socket
 import struct
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _ERROR = struct.Struct("=IBBBBII")
 "struct sock_extended_err: errno, origin, type, code, pad, info, data."
 _ORIGIN_ICMP, _ORIGIN_ICMP6 = 2, 3
+MAX_STRAYS = 4096
+"Datagrams thrown away before a socket is given up."
 MAX_COMPLAINTS = 16
 "ICMP errors read in one turn."
 
@@ -83,10 +86,21 @@ def connected_twin(sock: socket.socket, peer: SocketAddress) -> socket.socket:
         twin.setsockopt(*option, sock.getsockopt(*option))
         twin.bind(sock.getsockname())
         twin.connect(peer)
+        _discard_strays(twin)
     except OSError:
         twin.close()
         raise
     return twin
+
+
+def _discard_strays(twin: socket.socket) -> None:
+    """Throw away what came before the socket was connected: anybody may have sent it."""
+    for _ in range(MAX_STRAYS):
+        try:
+            twin.recv(1)
+        except BlockingIOError:
+            return
+    raise OSError(errno.EBUSY, "too much came before the socket was connected")
 
 
 def read_icmp(sock: socket.socket) -> Iterator[tuple[Endpoint, int, int, int]]:
