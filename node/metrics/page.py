@@ -65,7 +65,10 @@ class MetricsPage(Collector):
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The page in the format that `accept` (the HTTP field) asks for, and its content type."""
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # a version that is no number is too much for it
+            encode, content_type = choose_encoder("")
         return encode(self._registry), content_type
 
 

@@ -45,6 +45,15 @@ def test_newer_servers_get_openmetrics() -> None:
     assert len(list(read_openmetrics(body.decode()))) >= len(METRICS)
 
 
+@pytest.mark.parametrize(
+    "accept", ["application/openmetrics-text;version=new", "text/plain;version=1..0;=;,", "\x00"]
+)
+def test_a_format_that_cannot_be_read_gets_the_usual_one(accept: str) -> None:
+    body, content_type = MetricsPage([filled]).render(accept)
+    assert content_type.startswith("text/plain")
+    assert b"ringmesh_build_info" in body
+
+
 def test_a_histogram_adds_up() -> None:
     histogram = Histogram((0.1, 1.0))
     for value in (0.05, 0.1, 0.5, 7.0):
