@@ -5,7 +5,8 @@ import re
 from node.setting import Section, require
 
 _SCHEME = "postgresql://"
-_PASSWORD = re.compile(r"(?<=:)[^:/@]*(?=@)|(?<=[?&]password=)[^&]*")
+_PASSWORD = re.compile(r"(?P<user>//[^:@/]*:).*@|(?<=password=)[^&]*")
+"Up to the last `@`, as a password that was not encoded may hold one; also `sslpassword`."
 
 
 class StorageConfig(Section, frozen=True, kw_only=True):
@@ -25,4 +26,9 @@ class StorageConfig(Section, frozen=True, kw_only=True):
     @property
     def shown(self) -> str | None:
         """The URL without its password."""
-        return None if self.url is None else _PASSWORD.sub("***", self.url)
+        return None if self.url is None else without_password(self.url)
+
+
+def without_password(url: str) -> str:
+    """The URL of a database as it may be shown."""
+    return _PASSWORD.sub(lambda found: f"{found['user']}***@" if found["user"] else "***", url)

@@ -9,6 +9,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from federation.model.errors import ConfigError
 from node.storage.errors import StorageError
+from node.storage_config import without_password
 
 BUSY_TIMEOUT_MS = 5_000
 "How long SQLite waits for another process (a backup, the command line) to finish its write."
@@ -58,7 +59,7 @@ def engine_for(url: str, *, exclusive: bool = True) -> tuple[Engine, str]:
         raise ConfigError(
             "database: that is not a URL; use for example postgresql://user:password@host/name"
         ) from error
-    name = parsed.render_as_string(hide_password=True)
+    name = without_password(url)
     backend = parsed.get_backend_name()
     if backend not in ("sqlite", "postgresql"):
         raise ConfigError(f"database: {name} is neither SQLite nor PostgreSQL; use one of the two")

@@ -26,6 +26,7 @@ from node.storage.errors import DamagedError, RefusedError, StorageError
 from node.storage.meta import read_meta, write_meta
 from node.storage.pins import Offer, Pin, PinKind, load_pins
 from node.storage.schema import SCHEMA_VERSION, dialogs, meta, metadata
+from node.storage_config import StorageConfig
 
 
 def refused(kind: type[Exception], open_it: Callable[[], Database]) -> str:
@@ -166,6 +167,8 @@ def test_a_database_in_use_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     [
         ("nonsense", "that is not a URL"),
         ("mysql://u:secret@host/db", "mysql://u:***@host/db is neither SQLite nor PostgreSQL"),
+        ("mysql://u@host/db?password=secret", "mysql://u@host/db?password=*** is neither"),
+        ("mysql://u:a/secret@1@host/db?sslpassword=secret", "mysql://u:***@host/db?sslpassword=**"),
         ("sqlite+nodriver:///x", "the driver for sqlite+nodriver:///x is not installed"),
     ],
 )
@@ -346,3 +349,18 @@ def _shape(connection: Connection) -> dict[str, object]:
         for table in found.get_table_names()
         if table != "alembic_version"
     }
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:secret@h:5432/db", "postgresql://u:***@h:5432/db"),
+        ("postgresql://u:a/secret@1@h/db", "postgresql://u:***@h/db"),
+        ("postgresql://h:5432/db?user=u&password=secret&sslpassword=secret&x=1",
+         "postgresql://h:5432/db?user=u&password=***&sslpassword=***&x=1"),
+        ("postgresql://u@h:5432/db", "postgresql://u@h:5432/db"),
+        ("postgresql://h:5432/db", "postgresql://h:5432/db"),
+    ],
+)  # fmt: skip
+def test_the_database_s_url_is_shown_without_its_passwords(url: str, shown: str) -> None:
+    assert StorageConfig(url=url).shown == shown
