@@ -9,6 +9,7 @@ from federation.model.clocks import Clock, Entropy
 from federation.model.identity import NodeId, NodeKey
 from federation.peers import Links
 from federation.ports import ServerTransaction
+from federation.relay_token import RelayReceipt
 from media_relay.pool import RelayPool
 from node.config import Config
 from node.control import JsonObject, RefusedError
@@ -105,9 +106,9 @@ class RelayRoom:
         """Leases of other relays."""
         return await self._asking().borrow(self._own(), count=count, beside=used)
 
-    async def receipt(self, lease: Lease) -> None:
-        """Check that a relay still knows a lease."""
-        await self._asking().receipt(lease)
+    async def receipt(self, lease: Lease) -> RelayReceipt:
+        """What a relay says of a lease."""
+        return await self._asking().receipt(lease)
 
     def hears(self, txn: ServerTransaction) -> bool:
         """Take a request of another node if it is about relaying."""

@@ -12,11 +12,14 @@ import structlog
 
 from federation.model.clocks import Clock
 from federation.model.identity import NodeId
+from federation.relay_token import RelayReceipt
 from node.control import RefusedError
 from node.relaying.lease import Lease
 
 LOOK_SECONDS = 30.0
 "Between two looks at the leases; each asks the relays for a receipt, which shows they are there."
+APART_SECONDS = 2.0
+"Receipts whose ends are compared lie so far apart; ends are whole seconds."
 RENEW_PART = 0.25
 "A lease with less than this part of its time left is renewed."
 
@@ -32,8 +35,8 @@ class Asker(Protocol):
     async def borrow_beside(self, used: Sequence[NodeId], count: int) -> list[Lease]:
         """Leases of up to `count` relays that are not among `used`, best first."""
 
-    async def receipt(self, lease: Lease) -> None:
-        """Check that a relay still knows a lease; raises `RefusedError` where it says nothing."""
+    async def receipt(self, lease: Lease) -> RelayReceipt:
+        """What a relay says of a lease; raises `RefusedError` where it says nothing."""
 
 
 class Standby:
@@ -45,6 +48,8 @@ class Standby:
         self.wanted = 0
         self.leases: list[Lease] = []
         "Best first; spares move up."
+        self._ends: dict[bytes, tuple[int, float]] = {}
+        "The end that the last receipt of a lease names, and when that came."
 
     async def run(self) -> None:
         """Look again and again; until cancelled."""
@@ -74,6 +79,8 @@ class Standby:
                 for before, lease in zip(looked_at, kept, strict=True)
                 if lease is not None and before in self.leases  # else given back meanwhile
             ]
+            nonces = {lease.token.nonce for lease in self.leases}
+            self._ends = {nonce: end for nonce, end in self._ends.items() if nonce in nonces}
             missing = self.wanted - len(self.leases)
             if missing > 0:
                 used = [lease.relay for lease in self.leases]
@@ -98,8 +105,25 @@ class Standby:
             log.info("relay_not_renewed", node=lease.relay.text[:12], left=round(left))
             return None
         try:
-            await self._asker.receipt(lease)
+            receipt = await self._asker.receipt(lease)
         except RefusedError:
             log.info("relay_lost", node=lease.relay.text[:12])
             return None
+        if self._has_ended(lease, receipt):
+            log.info("relay_ended", node=lease.relay.text[:12])
+            return None
         return lease
+
+    def _has_ended(self, lease: Lease, receipt: RelayReceipt) -> bool:
+        """Whether the relay has ended a lease, though it still gives receipts.
+
+        Until then each receipt ends when it was written; afterwards the end stands still.
+        """
+        if receipt.bytes_to_peers + receipt.bytes_to_clients >= lease.token.quota:
+            return True
+        now, nonce = self._clock.monotonic(), lease.token.nonce
+        end, at = self._ends.setdefault(nonce, (receipt.ended, now))
+        if now - at < APART_SECONDS:
+            return False
+        self._ends[nonce] = receipt.ended, now
+        return receipt.ended == end

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from federation.model.address import Endpoint
 from federation.model.clocks import Monotonic, UnixTime
 from federation.model.identity import NodeId, NodeKey
-from federation.relay_token import NONCE_BYTES, RelayToken
+from federation.relay_token import NONCE_BYTES, RelayReceipt, RelayToken
 from node.control import RefusedError
 from node.relaying import words
 from node.relaying.lease import Lease
-from node.relaying.standby import RENEW_PART, Standby
+from node.relaying.standby import LOOK_SECONDS, RENEW_PART, Standby
 
 SECONDS = 1800
 NODES = [NodeKey(bytes([number]) * 32).id for number in range(1, 6)]
@@ -25,6 +25,8 @@ class Relays:
         self.willing = list(self.up)
         self.now = 1_000_000.0
         self.serial = 0
+        self.ended: dict[NodeId, int] = {}
+        self.used: dict[NodeId, int] = {}
         self.asked: asyncio.Event | None = None
         self.go_on: asyncio.Event | None = None
 
@@ -48,12 +50,21 @@ class Relays:
         free = [node for node in self.willing if node not in used and node in self.up]
         return [self.lend(node) for node in free[:count]]
 
-    async def receipt(self, lease: Lease) -> None:
+    async def receipt(self, lease: Lease) -> RelayReceipt:
         if self.asked is not None and self.go_on is not None:
             self.asked.set()
             await self.go_on.wait()
         if lease.relay not in self.up:
             raise RefusedError("the relay gives no receipt", 503)
+        return RelayReceipt(
+            relay=lease.relay,
+            asker=OURS,
+            nonce=lease.token.nonce,
+            begun=0,
+            ended=self.ended.get(lease.relay, int(self.now)),
+            bytes_to_peers=self.used.get(lease.relay, 0),
+            bytes_to_clients=0,
+        )
 
 
 async def keeping(wanted: int, relays: int) -> tuple[Standby, Relays]:
@@ -133,3 +144,26 @@ async def test_where_nobody_lends_nothing_is_kept_wanted() -> None:
     assert [lease.relay for lease in await standby.keep(2)] == NODES[:2]
     await standby.keep(1)
     assert standby.wanted == 2
+
+
+async def test_a_lease_that_its_relay_has_ended_is_replaced() -> None:
+    """The relay is there and gives receipts for an hour; their end stands still."""
+    standby, here = await keeping(2, 3)
+    for _ in range(3):
+        here.now += LOOK_SECONDS
+        await standby.look()
+        await standby.look()
+        assert kept(standby) == NODES[:2]
+    here.ended[NODES[0]] = int(here.now)
+    here.willing = NODES[1:3]
+    here.now += LOOK_SECONDS
+    await standby.look()
+    assert kept(standby) == NODES[1:3]
+
+
+async def test_a_lease_whose_bytes_are_used_up_is_replaced() -> None:
+    standby, here = await keeping(1, 2)
+    here.used[NODES[0]] = 1
+    here.willing = [NODES[1]]
+    await standby.look()
+    assert kept(standby) == [NODES[1]]
