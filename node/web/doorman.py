@@ -2,17 +2,24 @@
 
 import asyncio
 import ipaddress
+from collections import Counter
 from collections.abc import Callable
 from typing import cast
 
 import structlog
 from aiohttp import web
 
-from federation.model.clocks import Clock
+from federation.model.clocks import Clock, Monotonic
 from node.sip.transports.source_rate import SourceRate
-from node.web.rates import Seldom
+from node.web.rates import Seldom, source_at
 
 MAX_CONNECTIONS = 8_192
+CROWDED = 4_096
+"With so many connections, no source may have more than its share."
+SHARE = 1_024
+"Connections of one source (IPv6: one /64) while there is a crowd; loopback is not counted."
+COUNTED_SECONDS = 1.0
+"How long a count of a crowd is believed."
 OPENING_BURST = 256
 "Connections that one source (IPv6: one /64) may open at once; loopback is not counted."
 OPENINGS_PER_SECOND = 20.0
@@ -29,21 +36,38 @@ class Doorman:
         self._clock = clock
         self._rate = SourceRate(OPENING_BURST, OPENINGS_PER_SECOND)
         self._lines = Seldom(clock)
+        self._crowd: Counter[str] = Counter()
+        self._counted_at = Monotonic(float("-inf"))
 
     def __call__(self) -> asyncio.Protocol:
         """A protocol for a connection that is about to be made."""
         return _Greeting(self._server, self._admits)
 
     def _admits(self, host: str) -> bool:
-        if len(self._server.connections) >= MAX_CONNECTIONS:
+        connections, now = len(self._server.connections), self._clock.monotonic()
+        if connections >= MAX_CONNECTIONS:
             if self._lines.may_say():
                 log.warning("web_connections_full", connections=MAX_CONNECTIONS)
             return False
-        if _is_loopback(host) or self._rate.allows(host, now=self._clock.monotonic()):
+        if _is_loopback(host):
+            return True
+        if not self._rate.allows(host, now=now):
+            reason = "too many in a short time"
+        elif connections >= CROWDED and self._held_by(host, now=now) >= SHARE:
+            reason = "it has too many"
+        else:
             return True
         if self._lines.may_say():
-            log.warning("web_connection_refused", source=host, reason="too many in a short time")
+            log.warning("web_connection_refused", source=host, reason=reason)
         return False
+
+    def _held_by(self, host: str, *, now: Monotonic) -> int:
+        """Connections that the source of `host` has, as of the last count."""
+        if now - self._counted_at >= COUNTED_SECONDS:
+            self._counted_at = now
+            transports = (handler.transport for handler in self._server.connections)
+            self._crowd = Counter(source_at(_peer_of(each)) for each in transports if each)
+        return self._crowd[source_at(host)]
 
 
 class _Greeting(asyncio.Protocol):
@@ -55,13 +79,18 @@ class _Greeting(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's only behaves like one
-        peer = transport.get_extra_info("peername")
-        if not self._admits(peer[0] if peer else ""):
+        if not self._admits(_peer_of(transport)):
             transport.abort()
             return
         handler = self._server()
         transport.set_protocol(handler)
         handler.connection_made(transport)
+
+
+def _peer_of(transport: asyncio.BaseTransport) -> str:
+    """The address of the other end; empty where it is gone already."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if peer else ""
 
 
 def _is_loopback(host: str) -> bool:

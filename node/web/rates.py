@@ -28,7 +28,7 @@ class Tries:
 
     def may_try(self, host: str | None) -> bool:
         """Whether one more try of this source is looked at."""
-        now, source = self._clock.monotonic(), _source(host)
+        now, source = self._clock.monotonic(), source_at(host)
         bucket = self._sources.get(source)
         if bucket is None:
             bucket = self._sources[source] = TokenBucket(1 / SECONDS_A_TRY, TRIES_AT_ONCE, now=now)
@@ -39,7 +39,7 @@ class Tries:
 
     def was_right(self, host: str | None) -> None:
         """The try was a right one: the source's earlier slips are forgiven."""
-        self._sources.pop(_source(host), None)
+        self._sources.pop(source_at(host), None)
 
 
 class Seldom:
@@ -54,7 +54,8 @@ class Seldom:
         return self._bucket.take(now=self._clock.monotonic())
 
 
-def _source(host: str | None) -> str:
+def source_at(host: str | None) -> str:
+    """What counts as one source: an IPv4 address, an IPv6 /64; empty where none is known."""
     try:
         return source_of((host or "").partition("%")[0])
     except ValueError:

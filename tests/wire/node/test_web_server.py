@@ -24,6 +24,7 @@ from node.web.server import WebServer, web_hosts
 from node.web_config import WebConfig
 from tests.support.ports import free_port
 from tests.support.tls_material import Authority
+from tests.unit.web.test_access import SetClock
 
 
 class Contexts:
@@ -127,6 +128,31 @@ async def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.Monke
             writer.close()
     finally:
         await server.close()
+
+
+def test_one_source_cannot_take_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Held connections of one source, in IPv6 of a /64, leave room for others."""
+    monkeypatch.setattr(doorman, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(doorman, "CROWDED", 4)
+    monkeypatch.setattr(doorman, "SHARE", 2)
+    clock = SetClock()
+    held: list[SimpleNamespace] = []
+    door = doorman.Doorman(SimpleNamespace(connections=held), clock)  # type: ignore[arg-type]
+
+    def come(host: str) -> bool:
+        clock.now += doorman.COUNTED_SECONDS
+        admitted = door._admits(host)
+        if admitted:
+            peer = {"peername": (host, 1)}
+            held.append(SimpleNamespace(transport=SimpleNamespace(get_extra_info=peer.get)))
+        return admitted
+
+    hosts = [f"2001:db8::{number}" for number in range(6)]
+    assert [come(host) for host in hosts] == [True] * 4 + [False] * 2
+    assert [come(host) for host in ("192.0.2.1", "192.0.2.2", "127.0.0.1")] == [True] * 3
+    held.clear()
+    held.append(SimpleNamespace(transport=None))
+    assert come(hosts[0])
 
 
 def test_those_who_are_refused_do_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
