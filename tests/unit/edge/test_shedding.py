@@ -1,6 +1,6 @@
 """New work is refused while messages wait; what is under way goes on."""
 
-from node.edge.shedding import KNOWN_BURST, KNOWN_PER_SECOND
+from node.edge.shedding import KNOWN_BURST, KNOWN_PER_SECOND, MAX_REFUSED
 from node.edge.watch import INTERVAL
 from node.sip.overload import BEGIN, LOOKS, PEAK, Backlog
 from tests.support.edges import World, sdp
@@ -40,6 +40,36 @@ async def test_registered_phones_are_heard_in_a_flood_of_others() -> None:
     later = alice.register()
     await world.settle(0.01)
     assert later.status == 200
+    await world.over()
+
+
+@in_virtual_time
+async def test_what_was_refused_is_refused_again_when_it_comes_again() -> None:
+    """A repetition that waited behind it must not make a call that the caller gave up."""
+    world = World("A")
+    alice = world.phone("A", "alice")
+    world.phone("A", "bob")
+    await world.registered()
+    fall_behind(world)
+    shedding = world["A"].edge.shedding
+    invite = alice.invite(world.dial(alice, "bob"))
+    await world.settle(3 / KNOWN_PER_SECOND)
+    assert invite.status == 503
+    heard = len(alice.inbox)
+    for _ in range(2):
+        alice.send_bare(invite.request)
+    await world.settle(0.005)
+    assert shedding.figures["refused"] == 3
+    assert len(alice.inbox) == heard
+    later = alice.register()  # the allowance is there for what is new
+    await world.settle(0.02)
+    assert later.status == 200
+    assert shedding.figures["refused"] == 3
+    while shedding._is_allowed():
+        pass
+    for number in range(MAX_REFUSED + 3):
+        assert not shedding._is_taken_on(b"%d" % number)
+    assert len(shedding._refused) == MAX_REFUSED
     await world.over()
 
 
