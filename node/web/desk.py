@@ -85,9 +85,12 @@ class WebDesk:
             await self._storage.flush()
             return {"password": None}
         chosen = generate_password(self._entropy) if password is None else password
-        if not LEAST_PASSWORD <= len(chosen) <= LONGEST_PASSWORD:
+        fits = LEAST_PASSWORD <= len(chosen) <= LONGEST_PASSWORD
+        if not fits or not chosen.isprintable() or chosen.strip() != chosen:
             raise RefusedError(
-                f"the console's password has {LEAST_PASSWORD} to {LONGEST_PASSWORD} characters", 400
+                f"the console's password has {LEAST_PASSWORD} to {LONGEST_PASSWORD} characters, "
+                "without control characters, and no blanks at its ends",
+                400,
             )
         await asyncio.to_thread(self._access.set_password, chosen)
         await self._storage.flush()

@@ -9,10 +9,11 @@ from federation.model.clocks import UnixTime
 from node.control import RefusedError
 from node.storage.one_time import DeviceLinkBook, InvitationBook
 from node.web import invitations, provisioning, rates
+from node.web.desk import WebDesk
 from node.web.invitations import InvitationDesk
 from node.web.provisioning import ProvisioningDesk
 from node.web.rates import SAID_AT_ONCE, SECONDS_A_TRY, TRIES_AT_ONCE, Seldom, Tries
-from tests.support.web_client import Kept
+from tests.support.web_client import Kept, an_access
 from tests.unit.web.test_access import Counted, SetClock
 
 
@@ -197,3 +198,14 @@ def test_sayings_are_bounded_and_go_on(clock: SetClock) -> None:
     assert [seldom.may_say() for _ in range(SAID_AT_ONCE + 5)].count(True) == SAID_AT_ONCE
     clock.now = UnixTime(clock.now + 1)
     assert [seldom.may_say() for _ in range(5)].count(True) == 1
+
+
+@pytest.mark.parametrize(
+    "password", [" leading blank", "trailing blank ", "a tab\tinside it", "short"]
+)
+async def test_a_password_that_no_form_sends_is_refused(kept: Flushed, password: str) -> None:
+    """Forms take blanks off the ends: with them nobody could log in."""
+    desk = WebDesk(an_access(), kept, enabled=True, url=str, entropy=Counted())  # type: ignore[arg-type]
+    with pytest.raises(RefusedError, match="the console's password has 10 to 256 characters"):
+        await desk.password(password)
+    assert await desk.password("blanks within it") == {"password": "blanks within it"}
