@@ -55,7 +55,8 @@ def restore(
     """Make `folder` hold the node that `file` is a backup of. The caller holds the folder's lock.
 
     `database` is where the rows go if that is not a file of the folder. Where anything goes wrong
-    folder and database are as they were.
+    folder and database are as they were, but for a machine that fails between the rows, which are
+    committed to such a database first, and the folder's files: then restore again, with `replace`.
 
     Raises:
         SealedFileError: the file is damaged or of a newer version, or the disk is full.
