@@ -5,9 +5,11 @@ import contextlib
 import json
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from node.metrics.table import METRICS
@@ -36,10 +38,18 @@ async def over_socket(node: NodeProcess, path: str) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
-async def test_a_call_shows_in_the_metrics_and_the_nodes_are_ready(tmp_path: Path) -> None:
-    capture = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    capture.bind(("127.0.0.1", 0))
-    capture.setblocking(False)
+@pytest.fixture
+def capture() -> Iterator[socket.socket]:
+    """Where a capture server would listen; closed however the test ends."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.setblocking(False)
+        yield listening
+
+
+async def test_a_call_shows_in_the_metrics_and_the_nodes_are_ready(
+    tmp_path: Path, capture: socket.socket
+) -> None:
     settings = tmp_path / "a.toml"
     settings.write_text(f'[hep]\nserver = "127.0.0.1:{capture.getsockname()[1]}"\nid = 7\n')
     each = [("--config", str(settings))]
@@ -69,7 +79,6 @@ async def test_a_call_shows_in_the_metrics_and_the_nodes_are_ready(tmp_path: Pat
         _documents_all(text)
         _was_captured(capture, sent=figures["ringmesh_hep_sent_total"])
         await _needs_a_token(a)
-    capture.close()
 
 
 def _was_captured(capture: socket.socket, *, sent: float) -> None:
