@@ -31,7 +31,7 @@ from node.edge.echo import EchoService
 from node.edge.hub import Hub, Upstream
 from node.edge.media import CallMedia, Offered, Role
 from node.edge.replies import description_of, from_line, is_sdp, note_target, with_description
-from node.edge.transfer import make_refer_to_reachable
+from node.edge.transfer import make_refer_to_dialable, make_refer_to_reachable
 from node.edge.trunk_branch import TrunkBranch, fit_ack
 from node.sip.binding import Binding
 from node.sip.flow import Flow
@@ -154,8 +154,11 @@ class InDialog:
     def _branch(self, context: RequestContext, match: Match, legs: Sequence[Leg]) -> Branch:
         request, dialog = context.request, match.dialog
         copy = self.hub.forwarder.onward(request, *_shown_other(match))
-        if request.method == "REFER" and isinstance(match.sender, PhoneSide):
-            make_refer_to_reachable(copy, self.hub.dialogs, self.hub.node)
+        if request.method == "REFER":
+            if isinstance(match.sender, PhoneSide):
+                make_refer_to_reachable(copy, self.hub.dialogs, self.hub.node)
+            if isinstance(match.receiver, NodeSide):
+                make_refer_to_dialable(copy, self.hub.names, match.receiver.node)
         out_legs: Legs = ()
         media = dialog.group.media
         if is_sdp(request) and media is not None:

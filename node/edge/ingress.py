@@ -179,8 +179,9 @@ class Ingress:
         if len(self.trunks.book) and (trunk := self.trunks.lines.sender(request, flow)) is not None:
             self._from_trunk(upstream, trunk)
             return
-        if self.strangers is not None and self.strangers.is_one(request):
-            self._from_stranger(upstream, self.strangers)
+        strangers = self.strangers
+        if strangers is not None and strangers.is_one(request) and not self._knows(request, flow):
+            self._from_stranger(upstream, strangers)
             return
         answer = self.digest.authenticate(
             request, Role.PROXY, source=flow.remote.host, now=self.hub.clock.unix()
@@ -192,7 +193,7 @@ class Ingress:
             return
         self.hub.guard.proved(flow)
         account = self.accounts.by_login(answer.login)
-        if account is None or not self._may_appear(account, request):
+        if account is None or not self._may_appear(account, request, flow):
             text = "From must be the account that sends the request"
             upstream.respond(
                 reply(self.hub, request, 403, "Forbidden", Reason=reason_header(403, text))
@@ -277,13 +278,24 @@ class Ingress:
         )
         self._decline(upstream, response)
 
-    def _may_appear(self, account: Account, request: Request) -> bool:
+    def _may_appear(self, account: Account, request: Request, flow: Flow) -> bool:
         uri = request.from_.uri
         if is_anonymous(uri):
             return True
-        if uri.scheme != "tel" and not self.hub.names.is_own(uri.host or "", uri.port):
+        is_own = uri.scheme == "tel" or self.hub.names.is_own(uri.host or "", uri.port)
+        return self._is_among(account, uri) and (is_own or self._knows(request, flow))
+
+    def _knows(self, request: Request, flow: Flow) -> bool:
+        """Whether a device registered over this flow as whom From names, at whatever host.
+
+        Some phones take the To of a call for their name when that call is transferred: it may be
+        at the address of the node that called.
+        """
+        account = self.accounts.find(request.from_.uri.user or "")
+        if account is None:
             return False
-        return self._is_among(account, uri)
+        registrar, now = self.in_dialog.registrar, self.hub.clock.unix()
+        return any(binding.flow == flow for binding in registrar.bindings(account.login, now=now))
 
     def _is_among(self, account: Account, uri: Uri) -> bool:
         """Whether the user part is a name of the account: its own DIDs are too."""
@@ -295,7 +307,7 @@ class Ingress:
     def _server_of(self, request: Request, flow: Flow) -> str:
         """The name of this node that the phone uses: that of its From, as a rule."""
         uri = request.from_.uri
-        if uri.scheme == "tel" or not uri.host or is_anonymous(uri):
+        if uri.scheme == "tel" or not self.hub.names.is_own(uri.host or "", uri.port):
             return self.hub.forwarder.own_uri(flow)
         host = f"[{uri.host}]" if ":" in uri.host else uri.host
         return host if uri.port is None else f"{host}:{uri.port}"

@@ -110,7 +110,8 @@ async def test_proxy_require_of_what_we_do_not_know_is_420() -> None:
         ("<tel:{number}>", 200),
         ("<sip:anonymous@anonymous.invalid>", 200),
         ("<sip:bob@{node}>", 403),
-        ("<sip:alice@elsewhere.test>", 404),  # a stranger, who reaches nobody else's number
+        ("<sip:alice@elsewhere.test>", 200),  # a registered device, which proves itself
+        ("<sip:bob@elsewhere.test>", 404),  # a stranger, who reaches nobody else's number
         ("<sip:{node}>", 403),
     ],
 )
