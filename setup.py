@@ -15,17 +15,21 @@ MYPYC = "mypy>=1.18"
 
 COMPILED = {
     "federation/model": "address",
-    "node": "names outer",
+    "node": "dialled names outer",
+    "node/accounts": "account book identify",
+    "node/storage": "call_records dialogs dirty_rows",
+    "node/tracing": "counts tap",
     "node/sip": (
         "auth_params binding digest effects errors exchange flow forking gruu header_lines headers"
         " line matching message names nonce overload raw registrar senders states tables text"
         " timers transaction typed_headers uri views"
     ),
-    "node/sip/transports": "udp",
+    "node/sip/transports": "moderation udp",
     "node/edge": (
-        "alarms branches branching calls context credentials dialog edge ending flows forward hub"
-        " identifiers identity indialog ingress journal pbx_ringing registration replies ringing"
-        " session_timer strangers token trunk_branch"
+        "alarms branches branching calls context credentials dialog edge ending flows forward"
+        " hub identifiers identity indialog ingress journal media memory outbound_limits"
+        " pbx_ringing peer_names redirect registration replies ringing session_timer shedding"
+        " strangers token trunk_branch vouching"
     ),
 }
 "What a call and a registration go through. A class must be compiled with those derived from it."

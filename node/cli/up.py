@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 STOP_SECONDS = 4.8
 "Seconds after the first signal at which the process ends whatever still hangs."
 INTERRUPTED = 130
-COLLECT_AFTER = (20_000, 20, 50)
-"Objects more than were freed before the collector looks at the young, and at each older age."
 OPEN_FILES = 65536
 "Sockets and files a node may hold, where the system allows that many."
 
@@ -128,13 +126,15 @@ def _run(config: "Config", folder: "StateFolder", identity: "Identity", *, as_js
 
     from node.app import Node
     from node.banner import JsonVoice, TextVoice
+    from node.collector import Collector
     from node.process import run
     from node.service_manager import ServiceManager
 
     _raise_file_limit()
-    _calm_collector()
     voice = (JsonVoice if as_json else TextVoice)(lambda text: print(text, flush=True))  # noqa: T201
+    collector = Collector()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        collector.follow(runner.get_loop())
         return runner.run(
             run(
                 config,
@@ -163,19 +163,6 @@ def _loop_factory() -> Any:
     except ImportError:
         return None
     return uvloop.new_event_loop
-
-
-def _calm_collector() -> None:
-    """Look for reference cycles less often, and never among what the imports left.
-
-    Calls make next to none, while tens of thousands of transactions linger in the collector's way:
-    with Python's defaults it takes a fifth of the time under load, and stops the loop for it.
-    """
-    import gc
-
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
 
 
 def _raise_file_limit() -> None:

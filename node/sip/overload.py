@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from federation.model.clocks import Monotonic
 
-BEGIN = 0.025
+BEGIN = 0.15
 "Seconds without having been done, from which on new work may be refused."
 LOOKS = 3
 "Looks in a row after which something still waits, for the same: one pause is no overload."

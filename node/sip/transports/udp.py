@@ -26,6 +26,8 @@ DRAIN: Final = 64
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 "Bytes asked of the system for what waits to be read; it may give less."
 MAX_DATAGRAM: Final = 65_535
+HELD: Final = 16
+"Datagrams held back, while a socket is drained, before they are sent all the same."
 MAX_FLOWS: Final = 8_192
 "Flow objects remembered; with more all are forgotten, at the price of making them anew."
 
@@ -77,6 +79,8 @@ class SipUdp:
         self._flows: dict[tuple[Any, bytes], Flow] = {}
         self._sources: dict[str, _Ancillary] = {}
         self._failures: set[Flow] = set()
+        self._held: list[tuple[bytes, Flow]] | None = None
+        "What is to be sent when the drain pauses; `None` while nothing is drained."
         self._loop: Any = None
         "The running loop, once started. Other loops answer otherwise than asyncio's says it does."
         self._moderation = Moderation(time.monotonic())
@@ -112,7 +116,25 @@ class SipUdp:
         return Flow("UDP", Endpoint(self.local_ip_facing(remote.host), self.local.port), remote)
 
     def send(self, data: bytes, flow: Flow) -> None:
-        """Send one datagram. If the system's buffer is full it is lost, as UDP may lose it."""
+        """Send one datagram. If the system's buffer is full it is lost, as UDP may lose it.
+
+        While the socket is drained, datagrams leave together at the end: the kernel wakes whoever
+        they are for once, where each alone would cost a wake-up, four times what sending takes.
+        """
+        held = self._held
+        if held is None:
+            self._send(data, flow)
+            return
+        held.append((data, flow))
+        if len(held) >= HELD:
+            self._held = []
+            self._send_all(held or [])
+
+    def _send_all(self, held: list[tuple[bytes, Flow]]) -> None:
+        for data, flow in held:
+            self._send(data, flow)
+
+    def _send(self, data: bytes, flow: Flow) -> None:
         try:
             self._put(data, flow)
         except (BlockingIOError, InterruptedError):
@@ -181,7 +203,15 @@ class SipUdp:
         self._pause = self._loop.call_later(0.0 if self._is_full else PAUSE, self._look)
 
     def _take(self) -> bool:
-        """Take at most `DRAIN` datagrams; whether the socket is busy."""
+        """Take at most `DRAIN` datagrams and send what they cause; whether the socket is busy."""
+        self._held = []
+        try:
+            return self._take_each()
+        finally:
+            held, self._held = self._held, None
+            self._send_all(held or [])
+
+    def _take_each(self) -> bool:
         now = time.monotonic()
         for count in range(DRAIN):
             try:
