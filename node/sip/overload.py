@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from federation.model.clocks import Monotonic
 
 BEGIN = 0.15
-"Seconds without having been done, from which on new work may be refused."
+"Seconds of work without an end, from which on new work may be refused (pauses do not count)."
 LOOKS = 3
 "Looks in a row after which something still waits, for the same: one pause is no overload."
 TURN = 0.005
@@ -90,30 +90,33 @@ class OverloadControl:
 class Backlog:
     """What waits in one socket, or in all streams together."""
 
-    __slots__ = ("_control", "_looks", "is_behind")
+    __slots__ = ("_control", "_looks", "_turns", "is_behind")
 
     def __init__(self, control: OverloadControl) -> None:
         self._control = control
         self._looks = 0
+        self._turns = 0.0
+        "Seconds of the turns since what waited was done."
         self.is_behind = False
 
     def done(self) -> None:
         """Nothing waits any more."""
-        self._looks = 0
+        self._looks, self._turns = 0, 0.0
         if self.is_behind:
             self.is_behind = False
             self._control.note(self, is_behind=False)
 
     def left(self, seconds: float) -> None:
-        """Something waits after a look, and has so for `seconds` at most."""
+        """Something waits after a look, `seconds` after the first such look began."""
         self._looks += 1
         if not self.is_behind and self._looks >= LOOKS and seconds >= BEGIN:
             self.is_behind = True
             self._control.note(self, is_behind=True)
 
     def turned(self, seconds: float) -> None:
-        """A turn of the loop took so long: what waits for the next turn has waited as long."""
+        """A turn of the loop took so long, and what came meanwhile waits for the next one."""
         if seconds <= TURN:
             self.done()
         else:
-            self.left(seconds)
+            self._turns += seconds
+            self.left(self._turns)

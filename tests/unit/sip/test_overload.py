@@ -59,6 +59,16 @@ def test_turns_of_the_loop_count_as_looks() -> None:
     assert not control.is_shedding
 
 
+def test_turns_in_a_row_add_up() -> None:
+    control = OverloadControl()
+    backlog = Backlog(control)
+    for _ in range(LOOKS):
+        backlog.turned(0.9 * BEGIN / LOOKS)
+    assert not control.is_shedding
+    backlog.turned(BEGIN / LOOKS)
+    assert control.is_shedding
+
+
 def test_one_that_is_behind_is_enough() -> None:
     control, backlog = behind()
     Backlog(control).done()
