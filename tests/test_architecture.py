@@ -1,6 +1,7 @@
 """The shape of the house: who imports whom, how long files are, what packages say of themselves."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -176,3 +177,15 @@ def test_every_folder_of_the_program_is_a_package() -> None:
         if not (file.parent / "__init__.py").exists()
     }
     assert bare == set()
+
+
+def test_groups_in_patterns_are_atomic_and_never_possessive() -> None:
+    """Python before 3.11.5 mismatches possessive groups (CPython issue 106052)."""
+    possessive = re.compile(r"(?<!\\)[)}][*+?]\+")
+    wrong = [
+        f"{file.relative_to(ROOT)}:{number}"
+        for file in sources(*PACKAGES)
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if possessive.search(line)
+    ]
+    assert not wrong, "write (?>(?:...)*) instead"

@@ -11,11 +11,11 @@ MAX_CREDENTIALS_TEXT: Final = 4096
 
 _PARAM: Final = (
     rf"[ \t]*+({TOKEN_PATTERN})[ \t]*+=[ \t]*+"
-    r'(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)"|([^\x00-\x20\x7f",]++))'
+    r'(?:"([^"\\]*+(?>(?:\\.[^"\\]*+)*))"|([^\x00-\x20\x7f",]++))'
     r"[ \t]*+(?:,[ \t,]*+|\Z)"
 )
 _ONE: Final = re.compile(_PARAM, re.DOTALL)
-_ALL: Final = re.compile(rf"[ \t,]*+(?:{_PARAM})*+", re.DOTALL)
+_ALL: Final = re.compile(rf"[ \t,]*+(?>(?:{_PARAM})*)", re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 

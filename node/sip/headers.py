@@ -35,7 +35,7 @@ _NAME_ADDR: Final = re.compile(
 )
 _VIA: Final = re.compile(
     rf"SIP[ \t]*+/[ \t]*+2\.0[ \t]*+/[ \t]*+({TOKEN_PATTERN})[ \t]++({HOST_PATTERN})[ \t]*+"
-    r"(?::[ \t]*+([0-9]{1,5})[ \t]*+)?+(;.*+)?",
+    r"(?>(?::[ \t]*+([0-9]{1,5})[ \t]*+)?)(;.*+)?",
     re.DOTALL | re.IGNORECASE | re.ASCII,
 )
 _CSEQ: Final = re.compile(rf"([0-9]++)[ \t]++({TOKEN_PATTERN})")

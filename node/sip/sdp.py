@@ -25,9 +25,10 @@ MAX_MEDIA: Final = 32
 "`m=` lines of one description; more is refused."
 
 _MEDIA: Final = re.compile(
-    r"m=([^ \t\r\n]++)([ \t]++)([0-9]{1,10})(/[0-9]++)?+([ \t]++)([^ \t\r\n]++)([^\r\n]*+)(\r?\n)?+"
+    r"m=([^ \t\r\n]++)([ \t]++)([0-9]{1,10})(?>(/[0-9]++)?)([ \t]++)([^ \t\r\n]++)([^\r\n]*+)"
+    r"(?>(\r?\n)?)"
 )
-_RTCP: Final = re.compile(r"([0-9]{1,5})(?: +IN +(IP4|IP6) +([^ ]++))?+ *+")
+_RTCP: Final = re.compile(r"([0-9]{1,5})(?>(?: +IN +(IP4|IP6) +([^ ]++))?) *+")
 _DIRECTIONS: Final = ("sendrecv", "sendonly", "recvonly", "inactive")
 _UDP_PROTOCOLS: Final = ("RTP", "UDP", "UDPTL", "DTLS")
 

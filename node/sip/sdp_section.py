@@ -8,7 +8,7 @@ from federation.model.address import AddressError, parse_ip
 from federation.model.errors import UsageError
 from node.sip.ice_candidate import SdpError
 
-_CONNECTION: Final = re.compile(r"c=([^ \r\n]++) ([^ \r\n]++) ([^ /\r\n]++)(/[0-9/]++)?+[ \t]*+")
+_CONNECTION: Final = re.compile(r"c=([^ \r\n]++) ([^ \r\n]++) ([^ /\r\n]++)(?>(/[0-9/]++)?)[ \t]*+")
 _ORIGIN: Final = re.compile(
     r"(o=[^ \r\n]++ [^ \r\n]++ [^ \r\n]++ IN) (IP[46]) [^ \r\n]++(?=[\r\n]|$)"
 )

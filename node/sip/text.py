@@ -1,7 +1,9 @@
 """The pieces every header field is made of: lists, quoted strings, parameters (RFC 3261 25.1).
 
 All of it works on text without folds, and in time proportional to its length whatever it holds:
-every repetition in a pattern here is possessive (`++`, `*+`), so nothing is ever tried twice.
+every repetition in a pattern here is possessive (`++`, `*+`) or atomic (`(?>...)`), so nothing is
+ever tried twice. Groups are atomic, never possessive: before 3.11.5 Python went on behind the
+failed last try of a possessive group (CPython issue 106052), and Debian 12 has 3.11.2.
 """
 
 import re
@@ -16,14 +18,16 @@ MAX_PARAMS: Final = 100
 "Parameters of one value; more is refused."
 
 TOKEN_PATTERN: Final = r"[A-Za-z0-9\-.!%*_+`'~]++"  # noqa: S105 - a token of RFC 3261, no secret
-QUOTED_PATTERN: Final = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+QUOTED_PATTERN: Final = r'"[^"\\]*+(?>(?:\\.[^"\\]*+)*)"'
 HOST_PATTERN: Final = r"(?:[A-Za-z0-9_.\-]++|\[[0-9A-Fa-f:.]++\])"
 
-_VALUE: Final = re.compile(rf'(?:[^",<]++|{QUOTED_PATTERN}|<[^>]*+>)*+', re.DOTALL)
-_PLAIN_PARAMS: Final = re.compile(r"(?:;[A-Za-z0-9\-.!%*_+`'~]++(?:=[^\x00-\x20\x7f\";,<>]++)?+)*+")
+_VALUE: Final = re.compile(rf'(?>(?:[^",<]++|{QUOTED_PATTERN}|<[^>]*+>)*)', re.DOTALL)
+_PLAIN_PARAMS: Final = re.compile(
+    r"(?>(?:;[A-Za-z0-9\-.!%*_+`'~]++(?>(?:=[^\x00-\x20\x7f\";,<>]++)?))*)"
+)
 _PARAM: Final = re.compile(
     rf"[ \t]*+;[ \t]*+({TOKEN_PATTERN})[ \t]*+"
-    rf'(?:=[ \t]*+({QUOTED_PATTERN}|[^\x00-\x20\x7f";,<>]++)[ \t]*+)?+',
+    rf'(?>(?:=[ \t]*+({QUOTED_PATTERN}|[^\x00-\x20\x7f";,<>]++)[ \t]*+)?)',
     re.DOTALL,
 )
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)

@@ -21,18 +21,22 @@ UriHeaders = tuple[tuple[str, str], ...]
 _SIP_SCHEMES: Final = ("sip", "sips")
 _ESC: Final = r"%[0-9A-Fa-f]{2}"
 # '#', brackets and letters beyond ASCII should be escaped in a user part; phones send them bare.
-_USER: Final = rf"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/#\[\]\x80-\U0010ffff]++|{_ESC})*+"
-_PASSWORD: Final = rf"(?:[A-Za-z0-9\-_.!~*'()&=+$,:;?/#]++|{_ESC})*+"
-_PARAM_TEXT: Final = rf"(?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$]++|{_ESC})++"
-_HEADER_TEXT: Final = r"(?:[A-Za-z0-9\-_.!~*'()\[\]/?:+$]++|%[0-9A-Fa-f]{2})"
+_USER: Final = rf"(?>(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/#\[\]\x80-\U0010ffff]++|{_ESC})*)"
+_PASSWORD: Final = rf"(?>(?:[A-Za-z0-9\-_.!~*'()&=+$,:;?/#]++|{_ESC})*)"
+_PARAM_TEXT: Final = rf"(?>(?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$]++|{_ESC})+)"
+_PARAMS: Final = rf"(?>(?:;{_PARAM_TEXT}(?>(?:={_PARAM_TEXT})?))*)"
+_HEADER_TEXT: Final = rf"(?:[A-Za-z0-9\-_.!~*'()\[\]/?:+$]++|{_ESC})"
+_HEADER: Final = rf"(?>{_HEADER_TEXT}+)=(?>{_HEADER_TEXT}*)"
 _SIP: Final = re.compile(
-    rf"(?:({_USER})(?::({_PASSWORD}))?+@)?"
+    rf"(?:({_USER})(?>(?::({_PASSWORD}))?)@)?"
     r"([A-Za-z0-9_.\-]++|\[[0-9A-Fa-f:.]++\])"
-    r"(?::([0-9]{1,5}))?+"
-    rf"((?:;{_PARAM_TEXT}(?:={_PARAM_TEXT})?+)*+)"
-    rf"(?:\?((?:{_HEADER_TEXT}++={_HEADER_TEXT}*+)(?:&{_HEADER_TEXT}++={_HEADER_TEXT}*+)*+))?+"
+    r"(?>(?::([0-9]{1,5}))?)"
+    rf"({_PARAMS})"
+    rf"(?>(?:\?({_HEADER}(?>(?:&{_HEADER})*)))?)"
 )
-_TEL: Final = re.compile(rf"(\+?+[0-9A-Fa-f*#\-.()]++)((?:;{_PARAM_TEXT}(?:={_PARAM_TEXT})?+)*+)")
+_TEL: Final = re.compile(
+    rf"(\+?+[0-9A-Fa-f*#\-.()]++)((?>(?:;{_PARAM_TEXT}(?>(?:={_PARAM_TEXT})?))*))"
+)
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*+")
 _OPAQUE: Final = re.compile(r"[^\x00-\x20\x7f\"<>\\]++")
 _ESCAPE: Final = re.compile(_ESC)
