@@ -6,24 +6,18 @@ second); see `tests.support.sipp_script`.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from federation.model.address import Endpoint
+from tests.support.ladders import caller, device, play, registered
 from tests.support.nodes import Account, NodeProcess, add_user, running_nodes
-from tests.support.ports import free_port
 from tests.support.programs import needs
-from tests.support.sip_client import sip_client
-from tests.support.sipp import Account as SippAccount
-from tests.support.sipp import Result, sipp
 
 pytestmark = [pytest.mark.interop, needs("sipp"), pytest.mark.asyncio(loop_scope="module")]
 Mesh = tuple[list[NodeProcess], Account, Account, int]
 
-TALKS = "> 180\n> 200 offer\n< ACK\n< BYE\n> 200\n"
 HANGS_UP = "> ACK\n. 100\n> BYE\n< 200\n"
 
 CASES: dict[str, tuple[str, str]] = {
@@ -76,6 +70,22 @@ CASES: dict[str, tuple[str, str]] = {
         "> INVITE offer\n< 180\n> CANCEL\n< 200\n< 487\n> ACK",
         "< INVITE\n> 180\n< CANCEL\n> 200\n> 487 INVITE\n< ACK",
     ),
+    "CANCEL crosses the 200": (
+        "> INVITE offer\n< 180\n> CANCEL\n< 200\n< 200\n  CSeq: INVITE\n> ACK\n> BYE\n< 200",
+        "< INVITE\n> 180\n< CANCEL\n> 200\n> 200 INVITE offer\n< ACK\n< BYE\n> 200",
+    ),
+    "before the 200": (  # RFC 3262, RFC 3311
+        "> INVITE offer\n  Supported: 100rel\n< 183\n  RSeq: 77\n  Require: 100rel\n"
+        "> PRACK\n  RAck: 77 2 INVITE\n< 200\n> UPDATE offer\n< 200\n  Body: m=audio\n"
+        "< 200\n  CSeq: INVITE\n> ACK\n> INFO\n< 200\n> BYE\n< 200",
+        "< INVITE\n  Supported: 100rel\n> 183 offer\n  Require: 100rel\n  RSeq: 77\n"
+        "< PRACK\n  RAck: 77 [0-9]+ INVITE\n> 200\n< UPDATE\n  Body: m=audio\n> 200 offer\n"
+        ". 100\n> 200 INVITE\n< ACK\n< INFO\n> 200\n< BYE\n> 200",
+    ),
+    "503 of a device is 480": (  # 503 would say that the caller's own server is overloaded
+        "> INVITE offer\n< 480\n> ACK",
+        "< INVITE\n> 503\n  Retry-After: 5\n< ACK",
+    ),
     "busy": ("> INVITE offer\n< 486\n> ACK", "< INVITE\n> 486\n< ACK"),
     "presence": (
         "> SUBSCRIBE\n  Event: presence\n  Expires: 300\n< 200\n< NOTIFY\n  Event: presence\n"
@@ -98,47 +108,19 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
     async with running_nodes(tmp_path_factory.mktemp("nodes"), 2) as nodes:
         alice, bob = await asyncio.gather(add_user(nodes[0], "alice"), add_user(nodes[1], "bob"))
         await nodes[0].finds(bob["number"])
-        port = free_port(bob["server"])
-        await registered(bob, port)
-        yield nodes, alice, bob, port
+        async with registered(bob, "") as (port,):
+            yield nodes, alice, bob, port
 
 
-async def registered(account: Account, port: int, *headers: tuple[str, str]) -> None:
-    """Register what will listen at a port of the node's own address."""
-    server = Endpoint(account["server"], 5060)
-    async with sip_client(server, port=port) as phone:
-        answer = await phone.register(account["login"], account["password"], headers=headers)
-        assert answer.status == 200, answer.start_line
-
-
-async def played(
-    folder: Path, caller: tuple[Account, str], callee: tuple[Account, str], aim: str, port: int
-) -> tuple[Result, Result]:
-    """Both ladders against each other."""
-    account, server = caller[0], f"{caller[0]['server']}:5060"
-    async with AsyncExitStack() as stack:
-        ends = []
-        for name in ("callee", "caller"):
-            (folder / name).mkdir()
-        callee_ip = callee[0]["server"]
-        waiting = sipp(folder / "callee", callee[1], ip=callee_ip, port=port, limit=8)
-        ends.append(await stack.enter_async_context(waiting))
-        dials = SippAccount(account["login"], account["password"], aim)
-        calling = sipp(
-            folder / "caller", caller[1], target=server, accounts=[dials],
-            ip=account["server"], limit=8,
-        )  # fmt: skip
-        ends.append(await stack.enter_async_context(calling))
-        results = [await end.result() for end in reversed(ends)]
-    return results[0], results[1]
-
-
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, "before the 200, over TCP"])
 async def test_it_passes_between_two_nodes(mesh: Mesh, tmp_path: Path, name: str) -> None:
     nodes, alice, bob, port = mesh
-    caller, callee = CASES[name]
-    made, taken = await played(tmp_path, (alice, caller), (bob, callee), bob["number"], port)
-    assert (made.successful, made.failed) == (1, 0), made.errors
-    assert (taken.successful, taken.failed) == (1, 0), taken.errors
+    case, _, over = name.partition(", over ")
+    calls, answers = CASES[case]
+    await play(
+        tmp_path,
+        caller(alice, calls, bob["number"], transport=over.lower() or "udp"),
+        device(bob, answers, port),
+    )
     for node in nodes:
         await node.has(calls=0)

@@ -3,23 +3,23 @@
 import random
 import socket
 
-FIRST, LAST = 22000, 31999
-"Beneath the kernel's ephemeral ports and above a node's media range."
+BLOCKS, SINGLE, END = 22000, 27000, 32000
+"Beneath the kernel's ephemeral ports and above a node's media range: blocks, then single ports."
 
 
 def free_port(ip: str = "127.0.0.1", *, step: int = 1) -> int:
     """A port that is free for UDP and TCP, together with the `step` - 1 ports above it."""
-    return _find(ip, step, (socket.SOCK_DGRAM, socket.SOCK_STREAM))
+    return _find(ip, step, (socket.SOCK_DGRAM, socket.SOCK_STREAM), SINGLE, END)
 
 
 def free_udp_block(ip: str, count: int) -> int:
-    """The first, even one of `count` UDP ports in a row."""
-    return _find(ip, count, (socket.SOCK_DGRAM,))
+    """The first, even one of `count` UDP ports in a row, none of which `free_port` gives."""
+    return _find(ip, count, (socket.SOCK_DGRAM,), BLOCKS, SINGLE)
 
 
-def _find(ip: str, count: int, kinds: tuple[socket.SocketKind, ...]) -> int:
+def _find(ip: str, count: int, kinds: tuple[socket.SocketKind, ...], lowest: int, end: int) -> int:
     for _ in range(1000):
-        first = random.randrange(FIRST, LAST - count, 2)
+        first = random.randrange(lowest, end - count, 2)
         if all(_is_free(ip, first + n, kind) for n in range(count) for kind in kinds):
             return first
     raise RuntimeError(f"no {count} free ports in a row on {ip}")

@@ -30,10 +30,15 @@ class SipClient(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport
         self._numbers = itertools.count(1)
         self.own: Endpoint
+        self.closed = asyncio.Event()
+        "Set once the port is free again."
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
         self.own = Endpoint(*transport.get_extra_info("sockname")[:2])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set()
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         self.received.append(data)
@@ -164,3 +169,4 @@ async def sip_client(
         yield client
     finally:
         transport.close()
+        await client.closed.wait()

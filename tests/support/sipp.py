@@ -23,7 +23,7 @@ from tests.support.sipp_script import scenario as scenario_of
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 _RTP_PORTS = 64
-_CALLERS = ("call", "early_call")
+_CALLERS = ("call",)
 "Scenarios that send a request to their aim."
 _SAY = '<nop><action><exec rtp_stream="{sound},-1,0,PCMU/8000"/></action></nop>'
 _SOUND_MARK = "<!-- SOUND -->"
@@ -37,13 +37,14 @@ class Account:
     login: str
     password: str = ""
     aim: str = ""
-    "What `call` dials; the contact (host:port) that `register` names."
+    "What is dialled, a user or a whole address; the contact (host:port) that `register` names."
 
     @property
     def row(self) -> str:
         """The line of SIPp's CSV: field0 to field3."""
         digest = f"[authentication username={self.login} password={self.password}]"
-        return ";".join((self.login, self.password, self.aim, digest))
+        aim = "" if "@" in self.aim else self.aim  # a semicolon would end the field
+        return ";".join((self.login, self.password, aim, digest))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +134,11 @@ async def sipp(
         limit: seconds after which the run fails.
     """
     port, media = port or free_port(ip), free_udp_block(ip, _RTP_PORTS)
-    is_script = "\n" in scenario
-    if is_script:
-        name, text = "script", scenario_of("script", scenario)
+    aims = {account.aim for account in accounts}
+    aim = aims.pop() if len(aims) == 1 else ""
+    if "\n" in scenario:
+        whole = (aim,) if "@" in aim else ()
+        name, text = "script", scenario_of("script", scenario, *whole)
         calls_out = scenario.lstrip().startswith(">")
     else:
         name, text = scenario, (SCENARIOS / f"{scenario}.xml").read_text()
@@ -159,9 +162,8 @@ async def sipp(
         rows = folder / "accounts.csv"
         rows.write_text("\n".join(["SEQUENTIAL", *(account.row for account in accounts), ""]))
         options += ["-inf", str(rows)]
-        aims = {account.aim for account in accounts}
-        if target is not None and len(aims) == 1 and (aim := aims.pop()) and calls_out:
-            options += ["-auth_uri", f"{aim}@{target}"]
+        if target is not None and aim and calls_out:
+            options += ["-auth_uri", aim if "@" in aim else f"{aim}@{target}"]
     if target is not None and scenario == "register":
         options += ["-auth_uri", target]  # of itself it forgets the brackets of IPv6
     if echo:

@@ -14,8 +14,9 @@
 
 A script that begins by waiting is the callee's: `> 180` answers the request that came last, `> 200
 INVITE offer` the INVITE whatever came since. `offer`, `hold`, `fax` and `text` are bodies. `open`
-after the first request: nobody asks for credentials. In SIPp's CSV field 0 is the login, field 2
-what is called, field 3 the credentials (`tests.support.sipp`).
+after the first request: nobody asks for credentials. A field stands in place of one that would be
+there anyway; `Body` and `Message` are looked into as a whole. In SIPp's CSV field 0 is the login,
+field 2 what is called, field 3 the credentials (`tests.support.sipp`).
 """
 
 import re
@@ -39,7 +40,9 @@ _SDP = (
 _VIA = "Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch];rport"
 _CONTACT = "Contact: <sip:[field0]@[local_ip]:[local_port];transport=[transport]>"
 _OWN_CONTACT = "Contact: <sip:[local_ip]:[local_port];transport=[transport]>"
+_AIM = "[field2]@[remote_ip]:[remote_port]"
 _NO_CONTACT = frozenset({"ACK", "BYE", "MESSAGE", "PRACK", "CANCEL", "INFO"})
+_WHOLE = {"Body": 'search_in="body"', "Message": 'search_in="msg"'}
 _STEP = re.compile(r"([<>.]) ([A-Z0-9]+)(\??)((?: [A-Za-z0-9]+)*)")
 
 
@@ -52,8 +55,8 @@ class _Step:
     fields: list[str] = field(default_factory=list)
 
 
-def scenario(name: str, script: str) -> str:
-    """The XML of a script."""
+def scenario(name: str, script: str, aim: str = _AIM) -> str:
+    """The XML of a script; a caller's calls `aim`, an address without its scheme."""
     steps: list[_Step] = []
     for line in script.strip("\n").splitlines():
         if line.startswith("  "):
@@ -63,13 +66,19 @@ def scenario(name: str, script: str) -> str:
             if match is None:
                 raise ValueError(f"{name}: what is {line!r}?")
             steps.append(_Step(match[1], match[2], match[3] == "?", match[4].split()))
-    writer = _Caller() if steps[0].kind == ">" else _Callee()
+    writer = _Caller(aim) if steps[0].kind == ">" else _Callee()
     parts = [writer.step(step) for step in steps]
     used = f'<Reference variables="{",".join(writer.variables)}"/>' if writer.variables else ""
     return (
         '<?xml version="1.0" encoding="ISO-8859-1" ?>\n'
         f"<scenario name={quoteattr(name)}>\n{chr(10).join(parts)}\n{used}\n</scenario>\n"
     )
+
+
+def _with(lines: list[str], fields: list[str]) -> list[str]:
+    """Further fields, each in place of those of its name."""
+    names = {field.partition(":")[0] for field in fields}
+    return [*(line for line in lines if line.partition(":")[0] not in names), *fields]
 
 
 _TRYING = '<recv response="100" optional="true"/>'
@@ -84,6 +93,8 @@ class _Writer:
         "Of the next element: SIPp makes branches of it."
         self._invite = 0
         "Of the last INVITE that was sent."
+        self._invite_cseq = 0
+        "Its CSeq, which is also that of its ACK and CANCEL."
         self._heard = 0
         "The status that was waited for last."
 
@@ -120,7 +131,7 @@ class _Writer:
 
     def _check(self, line: str) -> str:
         name, _, pattern = line.partition(":")
-        where = f'search_in="hdr" header="{name}:"' if name != "Body" else 'search_in="body"'
+        where = _WHOLE.get(name) or f'search_in="hdr" header="{name}:"'
         return (
             f'<ereg regexp={quoteattr(pattern.strip())} {where} check_it="true" '
             f'assign_to="{self._variable(f"checked{len(self.variables)}")}"/>'
@@ -130,6 +141,15 @@ class _Writer:
         if name not in self.variables:
             self.variables.append(name)
         return name
+
+    def _numbered(self, method: str) -> str:
+        """The CSeq of the next request."""
+        if method in ("ACK", "CANCEL"):
+            return f"CSeq: {self._invite_cseq} {method}"
+        self._cseq += 1
+        if method == "INVITE":
+            self._invite_cseq = self._cseq
+        return f"CSeq: {self._cseq} {method}"
 
     def _send(self, lines: list[str], words: list[str], *, repeats: bool) -> str:
         kind, body = _BODIES[next((word for word in words if word in _BODIES), "")]
@@ -150,16 +170,15 @@ class _Writer:
         """An answer to the request that came last."""
         lines = [f"SIP/2.0 {step.what} Said", "[last_Via:]", "[last_From:]", "[last_To:]"]
         lines += ["[last_Call-ID:]", "[last_CSeq:]", "[last_Record-Route:]", _OWN_CONTACT]
-        return self._send([*lines, *step.fields], step.words, repeats=False)
+        return self._send(_with(lines, step.fields), step.words, repeats=False)
 
 
 class _Caller(_Writer):
     """Sends the first request, and all else in the dialog that it makes."""
 
-    _uri = "sip:[field2]@[remote_ip]:[remote_port]"
-
-    def __init__(self) -> None:
+    def __init__(self, aim: str) -> None:
         super().__init__()
+        self._uri = f"sip:{aim}"
         self._first = ""
         self._is_up = False
 
@@ -188,13 +207,12 @@ class _Caller(_Writer):
         return self._send(self._head("ACK", uri, via, "[last_To:]"), [], repeats=False)
 
     def _outside(self, step: _Step, *, credentials: bool) -> str:
-        self._cseq += 1
         lines = self._head(step.what, self._uri, _VIA, f"To: <{self._uri}>")
         if step.what not in _NO_CONTACT:
             lines.append(_CONTACT)
         if credentials:
             lines.append("[field3]")
-        return self._send([*lines, *step.fields], step.words, repeats=True)
+        return self._send(_with(lines, step.fields), step.words, repeats=True)
 
     def _inside(self, step: _Step) -> str:
         if step.what == "CANCEL":
@@ -203,15 +221,13 @@ class _Caller(_Writer):
         if step.what == "ACK" and self._heard >= 300:
             return self._refusal_acknowledged()
         self._is_up = True
-        if step.what != "ACK":
-            self._cseq += 1
         if step.what == "INVITE":
             self._invite = self._index
-        to = "To: <sip:[field2]@[remote_ip]:[remote_port]>[peer_tag_param]"
+        to = f"To: <{self._uri}>[peer_tag_param]"
         lines = self._head(step.what, "[next_url]", f"{_VIA}\n[routes]", to)
         if step.what not in _NO_CONTACT:
             lines.append(_CONTACT)
-        text = self._send([*lines, *step.fields], step.words, repeats=step.what != "ACK")
+        text = self._send(_with(lines, step.fields), step.words, repeats=step.what != "ACK")
         return text + _TRYING if step.what == "INVITE" else text
 
     def _head(self, method: str, uri: str, via: str, to: str) -> list[str]:
@@ -223,7 +239,7 @@ class _Caller(_Writer):
             "From: <sip:[field0]@[remote_ip]:[remote_port]>;tag=[pid]c[call_number]",
             to,
             "Call-ID: [call_id]",
-            f"CSeq: {self._cseq} {method}",
+            self._numbered(method),
         ]
 
 
@@ -262,11 +278,9 @@ class _Callee(_Writer):
         lines += ["[last_Call-ID:]", "[last_Record-Route:]", _OWN_CONTACT]
         lines.insert(0, f"SIP/2.0 {step.what} Said")
         repeats = self._first == "INVITE" and step.what == "200"
-        return self._send([*lines, *step.fields], step.words, repeats=repeats)
+        return self._send(_with(lines, step.fields), step.words, repeats=repeats)
 
     def _request(self, step: _Step) -> str:
-        if step.what != "ACK":
-            self._cseq += 1
         lines = [
             f"{step.what} [next_url] SIP/2.0",
             _VIA,
@@ -275,9 +289,9 @@ class _Callee(_Writer):
             "From:[$to];tag=[pid]e[call_number]",
             "To:[$from]",
             "[last_Call-ID:]",
-            f"CSeq: {self._cseq} {step.what}",
+            self._numbered(step.what),
         ]
         if step.what not in _NO_CONTACT:
             lines.append(_OWN_CONTACT)
-        text = self._send([*lines, *step.fields], step.words, repeats=step.what != "ACK")
+        text = self._send(_with(lines, step.fields), step.words, repeats=step.what != "ACK")
         return text + _TRYING if step.what == "INVITE" else text
