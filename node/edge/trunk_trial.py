@@ -79,11 +79,13 @@ class Trial:
         """A branch to the next server that may be asked; `None` if there is none left."""
         while self.steps:
             step = self.steps.pop(0)
-            if self.calls.is_full(step.trunk, emergency=self.emergency):
+            is_on_it = any(known.trunk.name == step.trunk.name for known in self.current.values())
+            if not is_on_it and self.calls.is_full(step.trunk, emergency=self.emergency):
                 continue
             branch = self.calls.branch_to(step, self)
             self.current[branch.id] = step
-            self.calls.counted(step.trunk, self.context)
+            if not is_on_it:  # one call, however many servers are asked
+                self.calls.counted(step.trunk, self.context)
             if self.steps and self.context.request.method == "INVITE":
                 self.calls.hub.later(PATIENCE, partial(self._silent, branch))
             return branch

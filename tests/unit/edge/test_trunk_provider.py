@@ -328,6 +328,27 @@ def test_a_call_goes_to_the_next_server(how: str) -> None:
     run()
 
 
+@pytest.mark.parametrize("limit", ["max_calls", "max_daily"])
+def test_the_last_call_that_a_trunk_may_carry_goes_to_the_next_server_too(limit: str) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        scene = Scene(servers=2, **{limit: 1})
+        await scene.begin()
+        first, second = scene.providers
+        sent = scene.alice.invite(f"sip:+442079460000@{scene.alice.server}")
+        await scene.pass_time()
+        first.calls()[-1].respond(503)
+        await scene.pass_time()
+        assert len(second.calls()) == 1
+        second.calls()[-1].respond(486)
+        await scene.pass_time(0.2)
+        assert sent.status == 486
+        assert scene.trunks.days["telco"][1] == 1, "one call, whatever the servers"
+        await scene.end()
+
+    run()
+
+
 @in_virtual_time
 async def test_a_server_that_comes_late_is_told_that_it_is_over() -> None:
     scene = Scene(servers=2)
