@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from node.sip.overload import Backlog
+from node.sip.overload import TURN, Backlog
 
 
 class Turns:
@@ -21,5 +21,13 @@ class Turns:
 
     def _turned(self) -> None:
         if self._began is not None:
-            self._backlog.turned(time.monotonic() - self._began)
+            seconds = time.monotonic() - self._began
             self._began = None
+            self._backlog.turned(seconds)
+            if seconds > TURN:
+                asyncio.get_running_loop().call_soon(self._rested)
+
+    def _rested(self) -> None:
+        """Where nothing came in the turn after a long one, nothing waits, and no turn follows."""
+        if self._began is None:
+            self._backlog.done()

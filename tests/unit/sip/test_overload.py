@@ -1,6 +1,11 @@
 """When new work is refused, and when an overload is over."""
 
+import asyncio
 import heapq
+import itertools
+from types import SimpleNamespace
+
+import pytest
 
 from federation.model.clocks import Monotonic
 from node.sip.overload import (
@@ -13,6 +18,8 @@ from node.sip.overload import (
     OverloadControl,
     OverloadOver,
 )
+from node.sip.transports import turns
+from node.sip.transports.turns import Turns
 
 
 def behind() -> tuple[OverloadControl, Backlog]:
@@ -67,6 +74,21 @@ def test_turns_in_a_row_add_up() -> None:
     assert not control.is_shedding
     backlog.turned(BEGIN / LOOKS)
     assert control.is_shedding
+
+
+async def test_streams_that_fell_silent_are_not_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood may end at its height, and nothing come over any stream for hours."""
+    times = itertools.count(step=2 * BEGIN)
+    monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    control = OverloadControl()
+    streams = Turns(Backlog(control))
+    for _ in range(LOOKS):
+        streams.note()
+        await asyncio.sleep(0)
+    assert control.is_shedding
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not control.is_shedding
 
 
 def test_one_that_is_behind_is_enough() -> None:
