@@ -22,6 +22,7 @@ from tests.support.ladders import (
     caller,
     device,
     play,
+    refused,
     register,
     registered,
 )
@@ -29,15 +30,12 @@ from tests.support.nodes import Account, NodeProcess, add_user, running_nodes
 from tests.support.ports import free_port
 from tests.support.programs import needs
 from tests.support.sip_client import sip_client
-from tests.support.sipp import Account as SippAccount
-from tests.support.sipp import sipp
 
 pytestmark = [pytest.mark.interop, needs("sipp"), pytest.mark.asyncio(loop_scope="module")]
 
 REFUSES = "< INVITE\n> {status}\n< ACK\n"
 LATER = "< INVITE\n> 180\n. 200\n> {status}\n< ACK\n"
 GIVEN_UP = "< INVITE\n> 180\n< CANCEL\n> 200\n> 487 INVITE\n< ACK\n"
-HEARS = "> INVITE offer\n< 180?\n< {status}\n> ACK\n"
 CHALLENGES = '< INVITE\n> 407\n  Proxy-Authenticate: Digest realm="{realm}", nonce="n"\n< ACK\n'
 LEFT_ALONE = ""
 
@@ -67,17 +65,16 @@ CASES: dict[str, tuple[str, list[Device]]] = {
         [Device(GIVEN_UP), Device(GIVEN_UP), Device(LEFT_ALONE, ";q=0.1")],
     ),
     "the best refusal is the answer": (
-        HEARS.format(status=484),
+        refused(484),
         [Device(REFUSES.format(status=500)), Device(REFUSES.format(status=404)),
          Device(LATER.format(status=484))],
     ),
     "603 ends it for all": (
-        HEARS.format(status=603),
+        refused(603),
         [Device(GIVEN_UP), Device(LATER.format(status=603)), Device(LEFT_ALONE, ";q=0.1")],
     ),
     "all challenges are passed on": (
-        "> INVITE offer\n< 407\n"
-        '  Message: realm="one".*realm="two"|realm="two".*realm="one"\n> ACK',
+        "> INVITE offer\n< 407\n  Message: realm=.one.*realm=.two|realm=.two.*realm=.one\n> ACK",
         [Device(CHALLENGES.format(realm="one")), Device(CHALLENGES.format(realm="two"))],
     ),
     "no wider than Max-Breadth": (
@@ -95,12 +92,28 @@ CASES: dict[str, tuple[str, list[Device]]] = {
     ),
 }  # fmt: skip
 
+FORWARDED = "> INVITE offer\n< 180?\n< 181\n< 180?\n< 200\n> ACK\n. 100\n> BYE\n< 200\n"
+OFF = "user forward bob --off"
+FEATURES = {
+    "busy": ("bob", "user forward bob --busy carol", OFF, FORWARDED,
+             REFUSES.format(status=486), TALKS),
+    "no answer": ("bob", "user forward bob --no-answer carol --after 1", OFF, FORWARDED,
+                  GIVEN_UP, TALKS),
+    "always": ("bob", "user forward bob --always carol", OFF, FORWARDED, LEFT_ALONE, TALKS),
+    "do not disturb": ("bob", "user dnd bob on", "user dnd bob off", refused(486),
+                       LEFT_ALONE, LEFT_ALONE),
+    "a group in turn": ("sales", "group add sales --in-turn --ring 1 --members bob,carol",
+                        "group remove sales", CALLS, GIVEN_UP, TALKS),
+}  # fmt: skip
+"Who is called, what is set and undone by commands, and ladders of the caller, of bob and carol."
+
 
 @dataclass
 class World:
     nodes: list[NodeProcess]
     alice: Account
     bob: Account
+    carol: Account
 
     async def is_idle(self) -> None:
         for node in self.nodes:
@@ -110,9 +123,12 @@ class World:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     async with running_nodes(tmp_path_factory.mktemp("nodes"), 2) as nodes:
-        alice, bob = await asyncio.gather(add_user(nodes[0], "alice"), add_user(nodes[1], "bob"))
-        await nodes[0].finds(bob["number"])
-        yield World(nodes, alice, bob)
+        first, second = nodes
+        alice, bob, carol = await asyncio.gather(
+            add_user(first, "alice"), add_user(second, "bob"), add_user(second, "carol")
+        )
+        await first.finds(bob["number"])
+        yield World(nodes, alice, bob, carol)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -136,14 +152,7 @@ async def test_a_flow_whose_connection_is_gone_is_not_tried(world: World, tmp_pa
     joins = f"> REGISTER\n  Contact: {flow}\n  Supported: path, outbound\n  Expires: 300\n< 200\n"
     joins += "  Require: outbound\n"
     async with registered(bob, ';+sip.instance="<urn:uuid:b>";reg-id=1') as (port,):
-        (tmp_path / "flow").mkdir()
-        account = SippAccount("bob", bob["password"], "bob")
-        async with sipp(
-            tmp_path / "flow", joins, ip=bob["server"], target=f"{bob['server']}:{SIP_PORT}",
-            accounts=[account], transport="tcp",
-        ) as joining:  # fmt: skip
-            result = await joining.result()
-            assert result.successful == 1, result.errors
+        await play(tmp_path, caller(bob, joins, "bob", transport="tcp"))
         await world.nodes[1].has(registrations=2)
         await play(
             tmp_path,
@@ -187,4 +196,25 @@ async def test_a_call_takes_the_path_of_its_registration(world: World, tmp_path:
             caller(world.alice, CALLS, bob["number"]),
             device(bob, arrives + ACCEPTS, port),
         )
+    await world.is_idle()
+
+
+@pytest.mark.parametrize("name", FEATURES)
+async def test_what_was_set_by_command(world: World, tmp_path: Path, name: str) -> None:
+    aim, command, undo, calls, bobs, carols = FEATURES[name]
+    bob, carol, second = world.bob, world.carol, world.nodes[1]
+    answer = await second.ask(*command.split())
+    number = answer["number"] if aim == "sales" else bob["number"]
+    if aim == "sales":
+        await world.nodes[0].finds(number)
+    try:
+        async with registered(bob, "") as (port,), registered(carol, "") as (other,):
+            await play(
+                tmp_path,
+                caller(world.alice, calls, number),
+                device(bob, bobs, port),
+                device(carol, carols, other),
+            )
+    finally:
+        await second.ask(*undo.split())
     await world.is_idle()

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from federation.model.address import Endpoint
-from node.sip.message import Response
+from node.sip.message import Request, Response
 from tests.support.digest_client import DigestClient
 from tests.support.nodes import Account, NodeProcess, add_user, running_nodes
 from tests.support.sip_client import SipClient, md5_in, sip_client
@@ -149,6 +149,25 @@ async def test_a_dialog_that_is_not_there(world: World, phone: SipClient) -> Non
     for method in ("INVITE", "BYE", "REFER", "INFO"):
         inside = phone.request(method, f"sip:bob@{world.sip}", to=f"<sip:bob@{world.sip}>;tag=1")
         assert (await phone.ask(inside)).status == 481
+
+
+async def test_a_request_that_comes_round_is_a_loop(world: World, phone: SipClient) -> None:
+    """RFC 3261 16.3: what is at bob's contact asks for bob again."""
+    async with sip_client(world.sip) as contact:
+        assert (await contact.register("bob", world.bob["password"])).status == 200
+        target = f"sip:bob@{world.sip}"
+        message = phone.request("MESSAGE", target, login="alice")
+        asking = asyncio.create_task(phone.ask_as(world.digest(), message))
+        while (arrived := await contact.heard()).call_id != message.call_id:
+            contact.send(Response.answering(arrived, 200, to_tag="b"))  # what was kept comes first
+        assert isinstance(arrived, Request)
+        again = arrived.copy()
+        again.uri = message.uri
+        again.prepend("Via", f"SIP/2.0/UDP {contact.own};rport;branch=z9hG4bK-again")
+        assert (await contact.ask(again)).status == 482
+        contact.send(Response.answering(arrived, 200, to_tag="b"))
+        assert (await asking).status == 200
+        assert (await contact.register("bob", world.bob["password"], expires=0)).status == 200
 
 
 # The command line

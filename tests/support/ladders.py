@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 
 from federation.model.address import Endpoint
 from node.sip.message import Response
@@ -29,11 +30,14 @@ CALLS = "> INVITE offer\n< 180?\n< 200\n> ACK\n. 100\n> BYE\n< 200\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """One SIPp of a case, at the address of the node that it speaks with."""
+    """One SIPp of a case."""
 
     ladder: str
     "Empty: nothing may come here."
     node: str
+    "The address of the node that it speaks with."
+    ip: str = ""
+    "Its own address; empty: the node's."
     port: int = 0
     "Where it listens; 0: anywhere."
     transport: str = "udp"
@@ -41,6 +45,11 @@ class End:
     password: str = ""
     aim: str = ""
     "What is dialled: a user of the node, or a whole address."
+
+
+def refused(status: int) -> str:
+    """A ladder of who calls and is told no."""
+    return f"> INVITE offer\n< 180?\n< {status}\n> ACK\n"
 
 
 def asked_for(uri: str) -> str:
@@ -68,14 +77,13 @@ async def play(folder: Path, *ends: End) -> None:
         running, left_alone = [], []
         for end in sorted(ends, key=lambda end: end.ladder.startswith(">")):
             if not end.ladder:
-                silent = sip_client(Endpoint(end.node, SIP_PORT), port=end.port)
+                silent = sip_client(Endpoint(end.node, SIP_PORT), ip=end.ip or None, port=end.port)
                 left_alone.append(await stack.enter_async_context(silent))
                 continue
-            own = folder / f"end{len(running)}"
-            own.mkdir()
+            own = Path(mkdtemp(dir=folder))
             dials = [SippAccount(end.login, end.password, end.aim)] if end.aim else []
             program = sipp(
-                own, end.ladder, ip=end.node, port=end.port, transport=end.transport,
+                own, end.ladder, ip=end.ip or end.node, port=end.port, transport=end.transport,
                 target=f"{end.node}:{SIP_PORT}" if dials else None, accounts=dials,
                 limit=FINISHED_WITHIN,
             )  # fmt: skip

@@ -131,6 +131,8 @@ class _Writer:
 
     def _check(self, line: str) -> str:
         name, _, pattern = line.partition(":")
+        if '"' in pattern:
+            raise ValueError(f"SIPp cannot look for a quotation mark: write a dot in {line!r}")
         where = _WHOLE.get(name) or f'search_in="hdr" header="{name}:"'
         return (
             f'<ereg regexp={quoteattr(pattern.strip())} {where} check_it="true" '
@@ -187,7 +189,9 @@ class _Caller(_Writer):
             return self._inside(step)
         self._first = step.what
         if "open" in step.words:
-            return self._outside(step, credentials=False)
+            self._invite = self._index
+            text = self._outside(step, credentials=False)
+            return text + _TRYING if step.what == "INVITE" else text
         parts = [self._outside(step, credentials=False), _TRYING]
         status = 401 if step.what == "REGISTER" else 407
         parts.append(f'<recv response="{status}" auth="true"/>')
