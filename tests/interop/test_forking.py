@@ -102,8 +102,8 @@ FEATURES = {
     "always": ("bob", "user forward bob --always carol", OFF, FORWARDED, LEFT_ALONE, TALKS),
     "do not disturb": ("bob", "user dnd bob on", "user dnd bob off", refused(486),
                        LEFT_ALONE, LEFT_ALONE),
-    "a group in turn": ("sales", "group add sales --in-turn --ring 1 --members bob,carol",
-                        "group remove sales", CALLS, GIVEN_UP, TALKS),
+    "a group in turn": ("sales", "group add sales --in-turn --members bob,carol",
+                        "group remove sales", CALLS, LATER.format(status=486), TALKS),
 }  # fmt: skip
 "Who is called, what is set and undone by commands, and ladders of the caller, of bob and carol."
 
