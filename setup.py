@@ -29,7 +29,7 @@ COMPILED = {
         "alarms branches branching calls context credentials dialog edge ending flows forward"
         " hub identifiers identity indialog ingress journal media memory outbound_limits"
         " pbx_ringing peer_names redirect registration replies ringing session_timer shedding"
-        " strangers token trunk_branch vouching"
+        " strangers token trunk_branch"
     ),
 }
 "What a call and a registration go through. A class must be compiled with those derived from it."
