@@ -18,11 +18,15 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null \
 	&& { command -v "$$p"; break; }; done)
 ARGS ?=
-# Tests that only compute are shared among processes, a file at a time; 0: one after the other.
+# Tests that only compute are shared among processes, a file at a time, those with long tests first.
+# WORKERS=0: one after the other.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ "$$n" -gt 4 ] && n=4; echo "$$n")
-COMPUTED := tests/unit tests/property tests/test_architecture.py
-# The others make real calls, which miss their moment on a machine that is busy with something else.
-REAL := tests/wire tests/network tests/interop
+COMPUTED := tests/install tests/wire/dht tests/unit tests/property tests/network/federation \
+	tests/test_architecture.py
+# The others make real calls, which mostly wait, and miss their moment on a machine that is busy.
+CALLERS ?= $(shell [ "$$(nproc 2>/dev/null || echo 1)" -gt 1 ] && echo 2 || echo 0)
+REAL := tests/network tests/interop tests/wire
+SHARED := --dist loadfile --no-loadscope-reorder
 
 # What is compiled lies in a folder of its own with all that it was made from. Only the targets below
 # lead there, and each makes it anew after an edit, so that it never stands in front of newer source.
@@ -46,8 +50,8 @@ setup: $(VENV)/.tested
 test: $(VENV)/.tested
 ifeq ($(strip $(ARGS)),)
 	@status=0; set -x; \
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(COMPUTED) || status=$$?; \
-	$(BIN)/python -m pytest $(REAL) || status=$$?; \
+	$(BIN)/python -m pytest -n $(WORKERS) $(SHARED) $(COMPUTED) || status=$$?; \
+	$(BIN)/python -m pytest -n $(CALLERS) $(SHARED) $(REAL) $(COMPUTED:%=--ignore=%) || status=$$?; \
 	exit $$status
 else
 	$(BIN)/python -m pytest $(ARGS)

@@ -1,8 +1,8 @@
 """The stage of the other examples: nodes on this machine that know each other, gone afterwards.
 
-Each node is a process of its own with an address in 127.0.0.0/24, its state in a temporary folder
+Each node is a process of its own with an address in 127.0.0.0/16, its state in a temporary folder
 and one network name for all, so that nothing of it meets a real network. It is started and asked
-through the command line, as a person would.
+as a person would.
 """
 
 import asyncio

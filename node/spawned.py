@@ -1,4 +1,4 @@
-"""A node in a process of its own, run and asked as a person would: through the command line.
+"""A node in a process of its own, run and asked as a person would: by commands, or by its API.
 
 The demo, examples and tests share it. The process cannot outlive the one that started it.
 """
@@ -67,8 +67,9 @@ class Place:
 def free_places(count: int) -> list[Place]:
     """Places on this machine's loopback where nodes can run side by side.
 
-    On Linux each has an address of its own in 127.0.0.0/24 and the standard ports, unless another
-    program holds those on every address; elsewhere there is one address and offsets.
+    On Linux each has an address of its own and the standard ports, unless another program holds
+    those on every address; elsewhere there is one address and offsets. All are in one of 255
+    networks of 127.0.0.0/16, so that programs which ask at the same moment do not meet.
 
     Raises:
         SpawnedNodeError: everything is taken.
@@ -86,9 +87,9 @@ def _candidates() -> Iterator[Place]:
     if sys.platform != "linux":
         yield from (Place("127.0.0.1", offset) for offset in _OFFSETS)
         return
-    start = secrets.randbelow(253)
+    network, start = secrets.randbelow(255), secrets.randbelow(253)
     for offset in _OFFSETS:
-        yield from (Place(f"127.0.0.{2 + (start + n) % 253}", offset) for n in range(253))
+        yield from (Place(f"127.0.{network}.{2 + (start + n) % 253}", offset) for n in range(253))
 
 
 def is_free(place: Place) -> bool:
@@ -206,8 +207,24 @@ class SpawnedNode:
         except TimeoutError as error:
             raise self._trouble(f"was not {what} in {within:g} s") from error
 
+    async def get(self, *segments: str, **query: str) -> Any:
+        """Ask the admin API for a resource: what a command does, without a process for it.
+
+        Raises:
+            SpawnedNodeError: the node is not running, or said no.
+        """
+        return await self._request("GET", *segments, query=query)
+
+    async def _request(self, method: str, *segments: str, **content: Any) -> Any:
+        api = ApiClient(self.state / "api.sock", ASK_WITHIN)
+        try:
+            return await asyncio.to_thread(api.request, method, *segments, **content)
+        except (NodeNotRunningError, RefusedError) as error:
+            asked = f"{method} /v1/{'/'.join(segments)}"
+            raise self._trouble(f"said no to {asked}: {error}") from error
+
     async def _look(self) -> bool:
-        """Note what the node's API says of it; a process for each look would cost too much."""
+        """Note what the node's API says of it."""
         with contextlib.suppress(NodeNotRunningError, RefusedError):
             self.status = await asyncio.to_thread(self._api.get, "status")
             return True
@@ -254,12 +271,12 @@ class SpawnedNode:
         Raises:
             SpawnedNodeError: refused, or there is no number in time.
         """
-        account: dict[str, Any] = await self.ask("user", "add", login)
+        account: dict[str, Any] = await self._request("POST", "users", body={"login": login})
         try:
             async with asyncio.timeout(within):
                 while not account["number"]:
                     await asyncio.sleep(_POLL)
-                    account["number"] = (await self.ask("user", "show", login))["number"]
+                    account["number"] = (await self.get("users", login))["number"]
         except TimeoutError as error:
             raise self._trouble(f"gave {login} no number in {within:g} s") from error
         return account

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.interop, needs_pjsua2]
 @needs("kamailio")
 async def test_a_number_is_called_over_the_trunk_of_another_node(tmp_path: Path) -> None:
     async with running_nodes(tmp_path, 1) as (first,):
-        status = await first.ask("status")
+        status = await first.get("status")
         key = status["node_id"]
         settings = tmp_path / "second.toml"
         settings.write_text(f'[dialling]\noffers_from = ["telco@{key}.ringmesh.alt"]\n')
@@ -36,7 +36,7 @@ async def test_a_number_is_called_over_the_trunk_of_another_node(tmp_path: Path)
             await second.ready()
             await second.meets(1)
             alice = await add_user(second, "alice")
-            other = (await second.ask("status"))["node_id"]
+            other = (await second.get("status"))["node_id"]
             options = ["--login", LOGIN, "--password", PASSWORD, "--prefix", "+", "--domain", REALM]
             options += ["--server", provider.address, "--caller", "+49301234567"]
             options += ["--offer", "+44", "--offer-to", other]

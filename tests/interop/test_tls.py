@@ -50,7 +50,7 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
 
 async def transports_of(node: NodeProcess, login: str) -> list[str]:
     """How the user's devices are connected."""
-    shown = await node.ask("user", "show", login)
+    shown = await node.get("users", login)
     return [device["transport"] for device in shown["devices"]]
 
 

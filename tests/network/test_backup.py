@@ -39,7 +39,7 @@ async def test_a_node_moves_to_another_place(
             await moved.ready()
             await moved.meets(1)
             assert moved.status["node_id"] == b.status["node_id"]
-            bob["server"] = (await moved.ask("user", "show", "bob"))["server"]
+            bob["server"] = (await moved.get("users", "bob"))["server"]
             await a.finds(bob["number"])
             async with phone_of(alice) as phone_a, phone_of(bob) as phone_b:
                 await moved.has(registrations=1)

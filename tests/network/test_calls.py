@@ -271,7 +271,7 @@ async def test_hang_up_by_the_operator(pair: Pair) -> None:
     call = await pair.phone_a.call(_dial(pair, pair.bob["number"]))
     answered = await pair.phone_b.next_call()
     await call.wait_confirmed()
-    listed = await pair.a.ask("call", "list")
+    listed = await pair.a.get("calls")
     assert [entry["state"] for entry in listed] == ["up"]
     await pair.a.ask("call", "hangup", listed[0]["id"])
     await call.wait_ended()

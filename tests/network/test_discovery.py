@@ -36,11 +36,11 @@ def a_network() -> str:
 
 async def known_to(node: NodeProcess) -> set[str]:
     """The ids of the nodes it knows."""
-    return {peer["node_id"] for peer in await node.ask("peers")}
+    return {peer["node_id"] for peer in await node.get("peers")}
 
 
 async def id_of(node: NodeProcess) -> str:
-    text: str = (await node.ask("status"))["node_id"]
+    text: str = (await node.get("status"))["node_id"]
     return text
 
 

@@ -133,7 +133,7 @@ async def test_the_domain_becomes_the_server(world: World) -> None:
     await world.b.stop_cleanly()
     await world.b.start()
     await world.b.until(lambda status: status["server"].startswith(DOMAIN), 20, "served by name")
-    shown = await world.b.ask("user", "show", "bob")
+    shown = await world.b.get("users", "bob")
     assert shown["server"].startswith(DOMAIN)
     await world.b.stop_cleanly()
     assert (await world.b.ask("user", "show", "bob"))["server"].startswith(DOMAIN)

@@ -382,4 +382,4 @@ async def test_hostile_local_clients(world: World) -> None:
             with contextlib.suppress(ConnectionError):
                 writer.write(data)
                 await asyncio.wait_for(writer.drain(), 2)
-        assert (await world.node.ask("status"))["ready"] is True
+        assert (await world.node.get("status"))["ready"] is True

@@ -76,7 +76,7 @@ async def test_what_a_person_is_told(world: World) -> None:
     own = Endpoint("::1", world.b.place.sip_port)
     assert world.bob["server"] == str(own)
     assert world.b.status["addresses"] == [world.b.place.mesh]
-    (peer,) = await world.a.ask("peers")
+    (peer,) = await world.a.get("peers")
     assert peer["address"] == world.b.place.mesh
 
 
@@ -87,7 +87,7 @@ async def test_registered_over_udp(world: World) -> None:
         assert answer.status == 200
         via = answer.top_via
         assert (via.param("received") or "").strip("[]") in ("::1", "")
-        shown = await world.a.ask("user", "show", "alice")
+        shown = await world.a.get("users", "alice")
         assert [device["address"] for device in shown["devices"]] == [str(phone.own)]
         assert (await phone.register("alice", world.alice["password"], expires=0)).status == 200
 
@@ -156,5 +156,5 @@ async def test_a_node_of_both_families_joins_them(tmp_path: Path) -> None:
         ):
             await both.finds(bob["number"])
             await talk(caller, callee, f"sip:{bob['number']}@{at_both}")
-        (peer,) = await both.ask("peers")
+        (peer,) = await both.get("peers")
         assert (peer["linked"], peer["address"]) == (True, one.place.mesh)

@@ -150,8 +150,8 @@ async def cut_for_long(call: Talk, link: Cut, *nodes: NodeProcess) -> None:
     await link.cut()
     async with asyncio.timeout(60):
         for node, other in (nodes, nodes[::-1]):
-            other_id = (await other.ask("status"))["node_id"]
-            while any(p["linked"] for p in await node.ask("peers") if p["node_id"] == other_id):
+            other_id = (await other.get("status"))["node_id"]
+            while any(p["linked"] for p in await node.get("peers") if p["node_id"] == other_id):
                 await asyncio.sleep(0.5)
     await call.is_heard(2.0)
     await call.callee.hang_up()

@@ -38,7 +38,7 @@ async def free(node: NodeProcess) -> None:
         return not status["calls"] and not sessions and idle
 
     await node.until(is_free, 20, "free of every call")
-    assert all(not peer.get("open") for peer in await node.ask("peers"))
+    assert all(not peer.get("open") for peer in await node.get("peers"))
 
 
 @pytest.mark.slow
@@ -60,7 +60,7 @@ async def test_five_hundred_ring_at_once(tmp_path: Path) -> None:
             print(f"{CALLS} calls ring {time.monotonic() - begin:.1f} s after the first INVITE")
             assert len(callee.ringing) == CALLS
             for node in (a, b):
-                status = await node.ask("status")
+                status = await node.get("status")
                 assert status["calls"] == CALLS
             during = memory(a), memory(b)
             begin = time.monotonic()
@@ -81,7 +81,7 @@ async def test_two_hundred_calls_on_one_trunk(tmp_path: Path) -> None:
     """A PBX on one node takes 200 calls of another node at a time, each for another extension."""
     async with running_nodes(tmp_path, 2) as (a, b):
         alice, pbx = await add_user(a, "alice"), await b.ask("trunk", "add", "office", "--pbx")
-        while not (number := (await b.ask("trunk", "show", "office"))["number"]):
+        while not (number := (await b.get("trunks", "office"))["number"]):
             await asyncio.sleep(0.1)
         await a.finds(number)
         async with (
@@ -97,7 +97,7 @@ async def test_two_hundred_calls_on_one_trunk(tmp_path: Path) -> None:
                     await asyncio.sleep(1 / TRUNK_RATE)
                 for node in (a, b):
                     await node.has(calls=ON_TRUNK)
-                shown = await b.ask("trunk", "show", "office")
+                shown = await b.get("trunks", "office")
                 assert shown["calls"] == ON_TRUNK
             assert {task.result() for task in tasks} == {200}
             assert (trunk.counted.answered, trunk.counted.ended) == (ON_TRUNK, ON_TRUNK)

@@ -127,7 +127,7 @@ async def test_a_domain_added_by_command_is_believed_and_goes_again(world: World
     added = await world.text(world.b, "domain", "add", ADDED)
     proof = f'3600 IN TXT "{world.id(world.b)}"'
     assert proof in added
-    assert f"sip:bob@{ADDED}" in (await world.b.ask("user", "show", "bob"))["uri"]
+    assert f"sip:bob@{ADDED}" in (await world.b.get("users", "bob"))["uri"]
     told = await world.text(world.b, "domain", "verify", ADDED, code=1)
     assert f"_ringmesh.{ADDED}. TXT" in told
     assert "missing; wanted: " in told
@@ -138,7 +138,7 @@ async def test_a_domain_added_by_command_is_believed_and_goes_again(world: World
     answer = await world.why(f"bob@{ADDED}")
     assert answer["proof"]["verdict"] == "proven by the TXT record"
     assert answer["nodes"][0]["node_id"] == world.id(world.b)
-    assert (await world.a.ask("resolve", f"bob@{ADDED}"))["pin"]["key"] == world.id(world.b)
+    assert (await world.a.get("resolve", uri=f"bob@{ADDED}"))["pin"]["key"] == world.id(world.b)
     await world.b.until(lambda status: status["server"].startswith(ADDED), 10, "served by name")
 
     await world.b.stop_cleanly()
@@ -152,8 +152,8 @@ async def test_a_domain_added_by_command_is_believed_and_goes_again(world: World
     await world.b.ready()
     assert world.b.status["domains"] == [CONFIGURED, ADDED]
     await world.text(world.b, "domain", "remove", ADDED)
-    assert (await world.b.ask("status"))["domains"] == [CONFIGURED]
-    assert f"sip:bob@{ADDED}" not in (await world.b.ask("user", "show", "bob"))["uri"]
+    assert (await world.b.get("status"))["domains"] == [CONFIGURED]
+    assert f"sip:bob@{ADDED}" not in (await world.b.get("users", "bob"))["uri"]
 
 
 async def test_a_domain_that_changes_hands_waits_for_the_operator(world: World) -> None:
@@ -161,7 +161,7 @@ async def test_a_domain_that_changes_hands_waits_for_the_operator(world: World) 
     mine, other = world.id(world.b), world.id(world.a)
     await world.text(world.b, "domain", "add", LOST)
     world.txt(LOST, mine)
-    assert (await world.a.ask("resolve", f"bob@{LOST}"))["status"] == 200
+    assert (await world.a.get("resolve", uri=f"bob@{LOST}"))["status"] == 200
     world.txt(LOST, "no key", other)
     answer = await world.why(f"bob@{LOST}", code=1)
     assert (answer["status"], answer["reason"]) == (
@@ -180,7 +180,7 @@ async def test_a_domain_that_changes_hands_waits_for_the_operator(world: World) 
     world.txt(LOST, mine)
     kept = await world.text(world.a, "pin", "accept", LOST, mine)
     assert kept == f"{LOST} is pinned to {mine}"
-    assert (await world.a.ask("resolve", f"bob@{LOST}"))["pin"]["conflict"] == []
+    assert (await world.a.get("resolve", uri=f"bob@{LOST}"))["pin"]["conflict"] == []
     await world.text(world.a, "pin", "forget", LOST)
     assert "is not pinned" in await world.text(world.a, "pin", "forget", LOST, code=1)
 

@@ -117,7 +117,7 @@ async def test_the_callee_hangs_up_through_the_node_between(scene: Scene) -> Non
     call = await scene.phone_a.call(key_uri(nodes.bob), playing=Tone(440))
     answered = await scene.phone_c.next_call()
     await call.wait_confirmed()
-    assert [len(await node.ask("call", "list")) for node in (nodes.a, nodes.b, nodes.c)] == [1] * 3
+    assert [len(await node.get("calls")) for node in (nodes.a, nodes.b, nodes.c)] == [1] * 3
     await answered.hang_up()
     await call.wait_ended()
     await idle(scene)
@@ -151,7 +151,7 @@ async def test_the_node_between_hangs_up(scene: Scene) -> None:
     call = await scene.phone_a.call(key_uri(nodes.bob))
     answered = await scene.phone_c.next_call()
     await call.wait_confirmed()
-    (listed,) = await nodes.b.ask("call", "list")
+    (listed,) = await nodes.b.get("calls")
     await nodes.b.ask("call", "hangup", listed["id"])
     await call.wait_ended()
     await answered.wait_ended()

@@ -67,7 +67,7 @@ async def test_credentials_are_good_once(world: World, phone: SipClient) -> None
         answer = await thief.ask(stolen)
         assert answer.status == 401
     assert (await phone.ask(phone.fresh(good))).status == 401
-    shown = await world.node.ask("user", "show", "alice")
+    shown = await world.node.get("users", "alice")
     assert [device["address"] for device in shown["devices"]] == [str(phone.own)]
     again = phone.fresh(first)
     assert (await phone.ask_as(world.digest(), again)).status == 200, "and a new count is"
@@ -127,7 +127,7 @@ async def test_credentials_for_another_target(world: World, phone: SipClient) ->
 async def test_an_account_registers_itself_only(world: World, phone: SipClient) -> None:
     request = phone.request("REGISTER", login="bob")
     assert (await phone.ask_as(world.digest(), request)).status == 403
-    shown = await world.node.ask("user", "show", "bob")
+    shown = await world.node.get("users", "bob")
     assert shown["devices"] == []
 
 

@@ -35,10 +35,10 @@ async def sees_relay(node: NodeProcess, other: str, *, willing: bool = True) -> 
     """Wait until a node knows that another relays for strangers, or no more."""
     async with asyncio.timeout(WITHIN):
         while True:
-            found = [one["node_id"] for one in await said(node, "relay", "candidates")]
+            found = [one["node_id"] for one in await asked(node, "GET", "relay", "candidates")]
             if (other in found) is willing:
                 return
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.2)
 
 
 def relayed(lease: dict[str, Any], count: int) -> int:

@@ -33,8 +33,8 @@ class NodeProcess(SpawnedNode):
         """Wait until a call to `target` would be placed: its records have arrived."""
         try:
             async with asyncio.timeout(within):
-                while (await self.command("resolve", target, "--json"))[0] != 0:
-                    await asyncio.sleep(0.2)
+                while (await self.get("resolve", uri=target))["status"] >= 300:
+                    await asyncio.sleep(0.1)
         except TimeoutError:
             pytest.fail(f"{self.name} does not find {target}:\n{self.log_end()}")
 
@@ -44,8 +44,9 @@ class NodeProcess(SpawnedNode):
         try:
             async with asyncio.timeout(within):
                 while found != nodes:
-                    answer = await self.ask("resolve", target)
+                    answer = await self.get("resolve", uri=target)
                     found = {node["node_id"] for node in answer["nodes"]}
+                    await asyncio.sleep(0.1)
         except TimeoutError:
             pytest.fail(f"{self.name} finds {target} at {found}, not {nodes}")
 

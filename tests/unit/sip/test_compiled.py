@@ -77,8 +77,6 @@ def test_a_name_stands_for_errors_of_one_kind_in_a_compiled_function() -> None:
             assert not mixed, f"{module}.{function.name}: {mixed}"
 
 
-@pytest.mark.skipif(
-    "RINGMESH_EXPECT_COMPILED" not in os.environ, reason="asked of `make test-fast`"
-)
+@pytest.mark.skipif("EXPECT_COMPILED" not in os.environ, reason="asked of `make test-fast`")
 def test_this_run_is_one_of_the_compiled_modules() -> None:
     assert IS_COMPILED
