@@ -23,6 +23,8 @@ NONCE_WINDOW: Final = 64
 "How far behind the highest count another count may be and still be told from a replay."
 _TIME_BYTES: Final = 6
 _STAMP_BYTES: Final = 12
+_RANDOM_BITS: Final = 8 * (_STAMP_BYTES - _TIME_BYTES)
+_ALL_BITS: Final = (1 << NONCE_WINDOW) - 1
 _MAC_BYTES: Final = 12
 _TEXT_LENGTH: Final = 32
 
@@ -52,8 +54,9 @@ class NonceKeeper:
         self._entropy = entropy
         self._lifetime = int(lifetime * 1000)
         self._limit = limit
-        self._used: dict[str, tuple[int, int, int]] = {}
-        "By nonce: when it was made, its highest count, a bit for each of the counts below."
+        self._used: dict[int, int] = {}
+        """By stamp: the highest count, and below it `NONCE_WINDOW` bits, one for each of the counts
+        that end there. Numbers alone: tens of thousands are kept for an hour."""
         self._floor = -1
         "Nonces made until then are stale: some of their counts were forgotten."
 
@@ -69,27 +72,31 @@ class NonceKeeper:
 
     def use(self, nonce: str, count: int, *, now: UnixTime) -> NonceState:
         """Judge a nonce whose digest was good, and remember the count."""
-        made = self._made_at(nonce)
+        stamp = self._stamp_of(nonce)
         moment = int(now * 1000)
-        if made is None or not made <= moment < made + self._lifetime or made <= self._floor:
+        if stamp is None:
             return NonceState.STALE
-        seen = self._used.get(nonce)
+        made = stamp >> _RANDOM_BITS
+        if not made <= moment < made + self._lifetime or made <= self._floor:
+            return NonceState.STALE
+        seen = self._used.get(stamp)
         if seen is None:
-            self._used[nonce] = (made, count, 1)
+            self._used[stamp] = count << NONCE_WINDOW | 1
             self._forget(moment)
             return NonceState.GOOD
-        _, highest, bits = seen
+        highest, bits = seen >> NONCE_WINDOW, seen & _ALL_BITS
         if count > highest:
-            bits = (bits << min(count - highest, NONCE_WINDOW) | 1) & ((1 << NONCE_WINDOW) - 1)
-            self._used[nonce] = (made, count, bits)
+            bits = (bits << min(count - highest, NONCE_WINDOW) | 1) & _ALL_BITS
+            self._used[stamp] = count << NONCE_WINDOW | bits
             return NonceState.GOOD
         bit = 1 << (highest - count) if highest - count < NONCE_WINDOW else bits
         if bits & bit:
             return NonceState.REPLAYED
-        self._used[nonce] = (made, highest, bits | bit)
+        self._used[stamp] = highest << NONCE_WINDOW | bits | bit
         return NonceState.GOOD
 
-    def _made_at(self, nonce: str) -> int | None:
+    def _stamp_of(self, nonce: str) -> int | None:
+        """When it was made and its random part; `None` if it is not ours."""
         if len(nonce) != _TEXT_LENGTH or not nonce.isascii():
             return None
         try:
@@ -99,7 +106,7 @@ class NonceKeeper:
         stamp = raw[:_STAMP_BYTES]
         if not hmac.compare_digest(raw[_STAMP_BYTES:], self._mac(stamp)):
             return None
-        return int.from_bytes(stamp[:_TIME_BYTES], "big")
+        return int.from_bytes(stamp, "big")
 
     def _mac(self, stamp: bytes) -> bytes:
         return blake2s(stamp, key=self._secret, digest_size=_MAC_BYTES).digest()
@@ -108,7 +115,7 @@ class NonceKeeper:
         """Drop what can no longer be used, and the oldest where there is no room."""
         while self._used:
             oldest = next(iter(self._used))
-            made = self._used[oldest][0]
+            made = oldest >> _RANDOM_BITS
             if made + self._lifetime > moment:
                 if len(self._used) <= self._limit:
                     return
