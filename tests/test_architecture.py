@@ -118,7 +118,9 @@ def test_a_phone_lives_in_its_child_process_alone() -> None:
         for file in sources(*PACKAGES)
         if any(within(module, "pjsua2") for module in imports_of(file))
     }
-    child = {f"node.phone.{name}" for name in ("child", "child_calls", "child_setup")}
+    child = {
+        f"node.phone.{name}" for name in ("child", "child_calls", "child_presence", "child_setup")
+    }
     assert users <= child, users
     around = {
         name_of(file)

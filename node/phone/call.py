@@ -197,6 +197,10 @@ class Call:
         """Wait until a transfer put another call in this one's place."""
         return await self.changes.until(lambda: self.successor, within, "a transfer")
 
+    async def wait_transferred(self, within: float = WAIT) -> None:
+        """Wait until the other end reports that a transfer asked for by this end was answered."""
+        await self._until(lambda: self.transfer_status == 200, within, "a transfer")
+
     async def wait_digits(self, count: int, within: float = WAIT) -> list[Digit]:
         """Wait for `count` DTMF digits and take them. Raises: PhoneTimeout, PhoneDied."""
 
@@ -239,6 +243,14 @@ class Call:
         """Take the other end off hold and wait until it agreed."""
         await self._ask("resume")
         await self.wait_media("active")
+
+    async def renegotiate(self, *, offer: bool = True, at: float = 0.0) -> None:
+        """Send a re-INVITE for the media as it is; without `offer` the other end offers.
+
+        It leaves at the moment `at` of the machine's monotonic clock, so that two ends can do so
+        at once.
+        """
+        await self._ask("renegotiate", offer=offer, at=at)
 
     async def dtmf(
         self, digits: str, method: DtmfMethod = "rfc4733", duration: float = 0.16

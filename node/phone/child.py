@@ -1,12 +1,12 @@
 """The child process that is a telephone: pjsua2 driven by lines of JSON (see `wire`).
 
-Only this file and the two it is cut into (`child_calls`, `child_setup`) import pjsua2, and nothing
-else of the program imports them. pjsua2 answers misuse with `abort()`, so commands are checked here
-before they reach it, and the parent survives if one slips by. Its rules, each learnt the hard way:
-every callback runs in this thread (no worker threads, one loop); every Call, player and recorder is
-kept until it is dropped on purpose, outside callbacks; the library is never destroyed, the process
-just ends; the interpreter's cyclic collector is off because it would drop calls at a moment of its
-own.
+Only this file and those it is cut into (`child_calls`, `child_presence`, `child_setup`) import
+pjsua2, and nothing else of the program imports them. pjsua2 answers misuse with `abort()`, so
+commands are checked here before they reach it, and the parent survives if one slips by. Its rules,
+each learnt the hard way: every callback runs in this thread (no worker threads, one loop); every
+Call, player and recorder is kept until it is dropped on purpose, outside callbacks; the library is
+never destroyed, the process just ends; the interpreter's cyclic collector is off because it would
+drop calls at a moment of its own.
 """
 
 import contextlib
@@ -23,13 +23,14 @@ from typing import Any
 import pjsua2 as pj
 
 from node.phone.child_calls import BRIDGE_RATE, DTMF, Call, LineAccount, Refused, answer
+from node.phone.child_presence import Watched, presence_status
 from node.phone.child_setup import (
     MOST_CALLS,
     choose_codecs,
     find_rtp_block,
     library_config,
     open_transports,
-    relay_only,
+    protect,
 )
 from node.phone.rtp_ports import RTP_BLOCK
 from node.phone.wire import Channel, Line
@@ -51,6 +52,7 @@ class _Child:
         self._timers: list[tuple[float, Callable[[], None]]] = []
         self._policy: Line = {"kind": "manual"}
         self._greeting: Line = {}
+        self._watched: dict[str, Watched] = {}
         self._buddies: deque[tuple[str, int, Any]] = deque()
         self._settings: Line = {}
         self._rtp_port = 0
@@ -120,8 +122,7 @@ class _Child:
         media = config.mediaConfig.transportConfig
         media.boundAddress = self._settings["local_ip"]
         media.port, media.portRange = self._rtp_port, RTP_BLOCK
-        if self._settings["turn"]:
-            relay_only(config.natConfig, self._settings["turn"])
+        protect(config, self._settings)
         more(config)
         earlier, self.account = self.account, LineAccount(self)
         if earlier is not None:
@@ -138,6 +139,7 @@ class _Child:
             config.regConfig.registrarUri = f"sip:{line['server']}{transport}"
             config.regConfig.timeoutSec = line["expires"]
             config.regConfig.retryIntervalSec = line["retry"]
+            config.mwiConfig.enabled = line["mwi"]
             config.sipConfig.proxies.append(f"sip:{line['server']}{transport};lr")
             config.sipConfig.authCreds.append(
                 pj.AuthCredInfo("digest", "*", line["login"], 0, line["password"])
@@ -166,6 +168,7 @@ class _Child:
         call.play(line["play"])
         prm = pj.CallOpParam(True)
         prm.opt.audioCount, prm.opt.videoCount = 1, 0
+        prm.opt.flag |= 0 if line["offer"] else pj.PJSUA_CALL_NO_SDP_OFFER
         for name, value in line["headers"].items():
             header = pj.SipHeader()
             header.hName, header.hValue = name, value
@@ -204,6 +207,14 @@ class _Child:
         self._call(line).reinvite(prm)
         return {}
 
+    def do_renegotiate(self, line: Line) -> Line:
+        prm = pj.CallOpParam(True)
+        prm.opt.flag = 0 if line["offer"] else pj.PJSUA_CALL_NO_SDP_OFFER
+        call = self._call(line)
+        time.sleep(max(0.0, line["at"] - time.monotonic()))
+        call.reinvite(prm)
+        return {}
+
     def do_dtmf(self, line: Line) -> Line:
         prm = pj.CallSendDtmfParam()
         prm.method, prm.digits = DTMF[line["method"]], line["digits"]
@@ -230,6 +241,24 @@ class _Child:
         self._buddies.append((line["uri"], self._serial, buddy))
         buddy.sendInstantMessage(prm)
         return {"message": self._serial}
+
+    def do_watch(self, line: Line) -> Line:
+        self._check_uri(line["uri"])
+        if line["uri"] not in self._watched:
+            self._watched[line["uri"]] = Watched(self, self.account, line["uri"])
+        self._watched[line["uri"]].subscribePresence(True)
+        return {}
+
+    def do_unwatch(self, line: Line) -> Line:
+        watched = self._watched.get(line["uri"])
+        if watched is None:
+            raise Refused("that is not watched")
+        watched.subscribePresence(False)
+        return {}
+
+    def do_appear(self, line: Line) -> Line:
+        self.account.setOnlineStatus(presence_status(line["state"]))
+        return {}
 
     def do_play(self, line: Line) -> Line:
         self._call(line).play(line["play"])

@@ -211,6 +211,9 @@ class LineAccount(pj.Account):  # type: ignore[misc]  # the wheel carries no typ
         self._child.registered = prm.code // 100 == 2 and prm.expiration > 0
         self._child.tell("registration", code=prm.code, reason=prm.reason, expires=prm.expiration)
 
+    def onMwiInfo(self, prm: Any) -> None:  # noqa: D102, N802
+        self._child.tell("waiting", body=prm.rdata.wholeMsg.partition("\r\n\r\n")[2])
+
     def onInstantMessage(self, prm: Any) -> None:  # noqa: D102, N802
         self._child.message_arrived(prm)
 

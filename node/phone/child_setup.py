@@ -115,7 +115,18 @@ def choose_codecs(endpoint: Any, wanted: list[str]) -> None:
             endpoint.codecSetPriority(codec, 250 - rank)
 
 
-def relay_only(nat: Any, turn: Line) -> None:
+def protect(account: Any, settings: Line) -> None:
+    """What an account offers beside plain RTP: ICE, a relay, SRTP."""
+    media = settings["media"]
+    account.natConfig.iceEnabled = media["ice"]
+    if settings["turn"]:
+        _relay_only(account.natConfig, settings["turn"])
+    if media["srtp"]:
+        account.mediaConfig.srtpUse = pj.PJMEDIA_SRTP_MANDATORY
+        account.mediaConfig.srtpSecureSignaling = 0
+
+
+def _relay_only(nat: Any, turn: Line) -> None:
     """Let ICE offer nothing but a relay at a TURN server."""
     nat.iceEnabled = nat.turnEnabled = True
     nat.iceMaxHostCands = 0

@@ -78,6 +78,16 @@ class TurnRelay:
     "From the phone to the server; its certificate is not checked."
 
 
+@dataclass(frozen=True, slots=True)
+class Media:
+    """How sound goes beside plain RTP."""
+
+    ice: bool = False
+    "With the phone's address as candidate, which then must not be one of loopback."
+    srtp: bool = False
+    "Insisted on, with keys in the SDP (RFC 4568)."
+
+
 def playing_to_wire(playing: Playing) -> Line:
     """`playing` as the child reads it."""
     match playing:

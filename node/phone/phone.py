@@ -10,7 +10,7 @@ async with Phone(local_ip="127.0.0.1") as phone:
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
 
@@ -18,6 +18,7 @@ from federation.model.address import AddressError, parse_ip
 from node.phone.call import WAIT, Call, Party, SipText
 from node.phone.choices import (
     Manual,
+    Media,
     Playing,
     Policy,
     Silence,
@@ -34,6 +35,7 @@ MOST_EVENTS = 4096
 "Events that are kept for reading."
 
 Transport = Literal["udp", "tcp", "tls"]
+Presence = Literal["unknown", "offline", "online", "busy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class Phone:
         log: Path | None = None,
         trust: Path | None = None,
         turn: TurnRelay | None = None,
+        media: Media | None = None,
         user_agent: str = "Ringmesh phone",
         child: Sequence[str] | None = None,
     ) -> None:
@@ -83,6 +86,7 @@ class Phone:
             trust: PEM file with the certificates that a server's over TLS must be one of, or signed
                 by; without it none is checked.
             turn: speak ICE, with a relay at this server as the only candidate.
+            media: ICE and SRTP; neither by default.
             user_agent: text of the User-Agent header.
             child: command line of a program that speaks as `node.phone.child` does, for a phone
                 that lives elsewhere; `local_ip` is an address there.
@@ -108,6 +112,7 @@ class Phone:
             "log": str(log.absolute()) if log else "",
             "trust": str(trust.absolute()) if trust else "",
             "turn": turn_to_wire(turn),
+            "media": asdict(media or Media()),
             "user_agent": user_agent,
         }
         self._policy: Policy = policy or Manual()
@@ -119,6 +124,8 @@ class Phone:
         self._messages: deque[TextMessage] = deque()
         self._message_statuses: dict[int, int] = {}
         self._registration: Line | None = None
+        self._presence: dict[str, Presence] = {}
+        self._waiting: deque[str] = deque()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -180,13 +187,15 @@ class Phone:
         transport: Transport = "udp",
         expires: int = 300,
         retry: int = 0,
+        asks_for_messages: bool = False,
         within: float = WAIT,
     ) -> int:
         """Register with `server` (`host` or `host:port`), through which all calls then go.
 
         Over TLS the server's certificate is checked if the phone was given whom to `trust`.
         Returns the seconds granted. With `retry` the phone tries again by itself after that many
-        seconds whenever a later refresh fails.
+        seconds whenever a later refresh fails. With `asks_for_messages` it subscribes to what is
+        said of waiting messages at its own address (RFC 3842), for `next_waiting`.
 
         Raises:
             RegistrationFailed: the server refused, or does not answer and the transport noticed.
@@ -202,6 +211,7 @@ class Phone:
             transport=transport,
             expires=expires,
             retry=retry,
+            mwi=asks_for_messages,
         )
         line = await self._changes.until(lambda: self._registration, within, "registration")
         if line["code"] // 100 != 2:
@@ -228,8 +238,11 @@ class Phone:
         playing: Playing | None = None,
         headers: Mapping[str, str] | None = None,
         caller: str = "",
+        offer: bool = True,
     ) -> Call:
         """Send an INVITE; the returned call is followed with its `wait_…` methods.
+
+        Without `offer` it has no description: the callee offers, in its 200.
 
         `caller` stands in From in place of what the phone is registered as, for a PBX that calls
         for one of its people: an extension, or whatever else `target` may be.
@@ -246,6 +259,7 @@ class Phone:
             play=playing_to_wire(playing or Silence()),
             headers=dict(headers or {}),
             caller=self.uri_of(caller) if caller else "",
+            offer=offer,
         )
         return self._call(result["call"])
 
@@ -287,6 +301,31 @@ class Phone:
             lambda: self._messages.popleft() if self._messages else None, within, "a message"
         )
 
+    async def next_waiting(self, within: float = WAIT) -> str:
+        """Wait for a notice of waiting messages that was not taken yet: its body."""
+        return await self._changes.until(
+            lambda: self._waiting.popleft() if self._waiting else None, within, "a notice"
+        )
+
+    async def watch(self, target: str) -> None:
+        """Subscribe to somebody's presence (RFC 3856); once for each `target`."""
+        await self._process.ask("watch", uri=self.uri_of(target))
+
+    async def unwatch(self, target: str) -> None:
+        """End that subscription."""
+        await self._process.ask("unwatch", uri=self.uri_of(target))
+
+    async def wait_presence(self, target: str, state: Presence, within: float = WAIT) -> None:
+        """Wait until somebody who is watched is told to be so. Raises: PhoneTimeout, PhoneDied."""
+        uri = self.uri_of(target)
+        await self._changes.until(
+            lambda: True if self._presence.get(uri) == state else None, within, f"{uri} {state}"
+        )
+
+    async def appear(self, state: Presence) -> None:
+        """Be seen so by those who watch this phone."""
+        await self._process.ask("appear", state=state)
+
     def _call(self, serial: int) -> Call:
         if serial not in self._calls:
             self._calls[serial] = Call(serial, self._process, self._changes)
@@ -303,6 +342,10 @@ class Phone:
                 self._messages.append(
                     TextMessage(line["at"], sender, line["body"], line["type"], message)
                 )
+            case "presence":
+                self._presence[line["uri"]] = line["state"]
+            case "waiting":
+                self._waiting.append(line["body"])
             case "message_status":
                 self._message_statuses[line["message"]] = line["code"]
             case event:

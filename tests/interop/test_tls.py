@@ -136,26 +136,6 @@ async def test_a_wrong_password_is_refused_over_tls_as_well(mesh: Mesh) -> None:
 
 
 @needs("baresip")
-async def test_baresip_calls_over_tls(mesh: Mesh, tmp_path: Path) -> None:
-    nodes, alice, bob = mesh
-    line = Line(alice["login"], alice["password"], alice["server"], "tls")
-    async with (
-        phone_of(bob, transport="tls", policy=Answer(after=0.2), playing=Tone(880)) as phone,
-        baresip(tmp_path, line=line, frequency=440) as other,
-    ):
-        assert await transports_of(nodes[0], "alice") == ["TLS"]
-        await other.dial(f"sip:{bob['number']}@{alice['server']}")
-        call = await phone.next_call()
-        await call.wait_confirmed()
-        verdict = await hear(call, 440, seconds=1)
-        assert verdict.ok, verdict
-        await other.hang_up()
-        assert await call.wait_ended() == 200
-        heard = judge(other.heard(), 880)
-        assert heard.ok, heard
-
-
-@needs("baresip")
 async def test_baresip_is_called_over_tls(mesh: Mesh, tmp_path: Path) -> None:
     nodes, alice, bob = mesh
     line = Line(bob["login"], bob["password"], bob["server"], "tls")

@@ -13,7 +13,6 @@ from node.phone.choices import Answer, Refuse, Tone
 from node.phone.errors import CallFailed, RegistrationFailed
 from node.phone.phone import Phone
 from node.phone.tones import judge, read_wav
-from tests.support.baresip import Line, baresip
 from tests.support.nodes import Account, NodeProcess, add_user, phone_of, running_nodes
 from tests.support.ports import free_port
 from tests.support.programs import needs, needs_pjsua2, running
@@ -33,43 +32,6 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
         await nodes[0].finds(bob["number"])
         await nodes[1].finds(alice["number"])
         yield nodes, alice, bob
-
-
-@needs("baresip")
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
-async def test_baresip_calls_across_the_mesh(mesh: Mesh, tmp_path: Path, transport: str) -> None:
-    _, alice, bob = mesh
-    line = Line(alice["login"], alice["password"], alice["server"], transport)
-    async with (
-        phone_of(bob, policy=Answer(after=0.2), playing=Tone(880)) as phone,
-        baresip(tmp_path, line=line, frequency=440) as other,
-    ):
-        await other.dial(f"sip:{bob['number']}@{alice['server']}")
-        call = await phone.next_call()
-        await call.wait_confirmed()
-        assert call.remote.uri.startswith(f"sip:{alice['number']}@")
-        assert call.asserted is not None
-        verdict = await hear(call, 440, seconds=1)
-        assert verdict.ok, verdict
-        await other.hang_up()
-        assert await call.wait_ended() == 200
-        heard = judge(other.heard(), 880)
-        assert heard.ok, heard
-
-
-@needs("baresip")
-async def test_baresip_is_called_across_the_mesh(mesh: Mesh, tmp_path: Path) -> None:
-    _, alice, bob = mesh
-    line = Line(bob["login"], bob["password"], bob["server"])
-    async with phone_of(alice) as phone, baresip(tmp_path, line=line, frequency=880) as other:
-        call = await phone.call(bob["number"], playing=Tone(440))
-        await call.wait_confirmed()
-        verdict = await hear(call, 880, seconds=1)
-        assert verdict.ok, verdict
-        await call.hang_up()
-        await other.event("CALL_CLOSED")
-        heard = judge(other.heard(), 440)
-        assert heard.ok, heard
 
 
 @needs("sipp")

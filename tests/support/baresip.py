@@ -21,6 +21,7 @@ from node.phone.process import Changes
 from node.phone.tones import Sound, read_wav, tone, write_wav
 from tests.support.ports import free_port, free_udp_block
 from tests.support.programs import Program, running
+from tests.support.recording import growing
 
 _MODULES = Path("/usr/lib/baresip/modules")
 _RTP_PORTS = 40
@@ -60,10 +61,13 @@ class Video:
 class Baresip:
     """One running baresip; obtained from `baresip`."""
 
+    make = "baresip"
+
     def __init__(self, program: Program, folder: Path, uri: str) -> None:
         self.program = program
         self.uri = uri
         "Where it can be called directly."
+        self.gives_back = False
         self.events: list[dict[str, Any]] = []
         self._folder = folder
         self._changes = Changes()
@@ -86,13 +90,80 @@ class Baresip:
         """Call somebody."""
         await self.command("dial", uri)
 
+    async def rings(self) -> None:
+        """Wait until the other end's phone rings."""
+        await self.event("CALL_RINGING")
+
     async def answer(self) -> None:
-        """Answer the incoming call."""
+        """Answer the call that comes."""
+        await self.event("CALL_INCOMING")
         await self.command("accept")
+        await self.talks()
+
+    async def talks(self) -> None:
+        """Wait until a call stands."""
+        await self.event("CALL_ESTABLISHED")
+
+    async def ended(self) -> None:
+        """Wait for the end of the call."""
+        await self.event("CALL_CLOSED")
 
     async def hang_up(self) -> None:
         """End the current call."""
         await self.command("hangup")
+
+    async def hold(self) -> None:
+        """Put the other end on hold. From then on nothing of the call is recorded any more."""
+        await self.command("hold")
+
+    async def resume(self) -> None:
+        """Take it off hold."""
+        await self.command("resume")
+
+    async def transfer(self, uri: str) -> None:
+        """Have the other end call somebody else (REFER), and leave once that call stands."""
+        await self.command("transfer", uri)
+        await self.ended()
+
+    async def transferred(self) -> None:
+        """Wait until the call stands that the other end wished for."""
+        await self.talks()
+
+    async def read(self, text: str) -> None:
+        """Wait for a message, if it shows its SIP: else it only makes a sound of it."""
+        await self.program.says(text)
+
+    async def write(self, text: str) -> None:
+        """Send a message to its only contact, with the module contact."""
+        await self.command("message", text)
+
+    async def sees(self, state: str) -> None:
+        """Wait until its only contact is shown as Online, Busy or Offline (module presence)."""
+        async with asyncio.timeout(WAIT):
+            while state not in await self.command("contacts"):
+                await asyncio.sleep(0.1)
+
+    async def press(self, digit: str) -> None:
+        """Send a DTMF digit as telephone events."""
+        await self.command("sndcode", digit)
+
+    async def pressed(self) -> str:
+        """Wait for the next digit from the other end, by whatever way it comes."""
+        return str((await self.event("CALL_DTMF_START"))["param"])
+
+    async def give_back(self) -> None:
+        """Say what is heard, from now to the next re-negotiation.
+
+        A bridge is made anew when the source that feeds it comes after its player, and only then.
+        """
+        self.gives_back = True
+        tone = self._folder / "say.wav"
+        for name, device in (
+            ("ausrc", f"aufile,{tone}"),
+            ("auplay", "aubridge,back"),
+            ("ausrc", "aubridge,back"),
+        ):
+            await self.command(name, device)
 
     async def video(self) -> Video:
         """How the picture of the current call fares."""
@@ -124,10 +195,18 @@ class Baresip:
 
     def heard(self) -> Sound:
         """What the last ended call heard."""
-        files = sorted(self._folder.glob("dump-*-dec.wav"), key=lambda path: path.stat().st_mtime)
+        files = self._recordings()
         if not files:
             pytest.fail(f"baresip recorded nothing:\n{self.program.output}")
         return read_wav(files[-1])
+
+    async def listen(self, seconds: float) -> Sound:
+        """What the last call that began hears during the next `seconds`."""
+        none_yet = self._folder / "none.wav"
+        return await growing([none_yet, *self._recordings()][-1], seconds)
+
+    def _recordings(self) -> list[Path]:
+        return sorted(self._folder.glob("dump-*-dec.wav"), key=lambda path: path.stat().st_mtime)
 
     async def attach(self, port: int) -> None:
         """Connect to ctrl_tcp."""
@@ -176,7 +255,6 @@ audio_alert aubridge,nowhere
 audio_srate 8000
 audio_channels 1
 rtp_ports {rtp}-{rtp + _RTP_PORTS}
-jitter_buffer_delay 1-10
 module_path {_MODULES}
 module g711.so
 module aufile.so
@@ -214,11 +292,15 @@ async def baresip(
     answers: bool = True,
     media: str = "",
     modules: Sequence[str] = (),
+    contact: str = "",
+    shows_sip: bool = False,
+    jitter_buffer: bool = True,
 ) -> AsyncIterator[Baresip]:
     """Run baresip with a tone to say, until the block ends; registered if `line` is given.
 
     `media` are further account parameters, `;mediaenc=dtls_srtp` for instance, and `modules` what
-    they need, without `.so`.
+    they need, without `.so`; `contact` is the URI of the one whom the module contact knows.
+    Without a `jitter_buffer` sound is played as it comes.
     """
     port, control = free_port(ip, step=2), free_port(ip)
     say = folder / "say.wav"
@@ -227,12 +309,14 @@ async def baresip(
         _configuration(
             folder, Endpoint(ip, port), control, free_udp_block(ip, _RTP_PORTS), say, modules
         )
+        + f"jitter_buffer_delay {'1-10' if jitter_buffer else '0-0'}\n"
     )
     (folder / "accounts").write_text(_account(line, name, ip, port, answers=answers, media=media))
-    (folder / "contacts").write_text("")
+    (folder / "contacts").write_text(f"<{contact}>;presence=p2p\n" if contact else "")
     family = "-6" if ":" in ip else "-4"
     own = Endpoint(ip, port)
-    async with running("baresip", family, "-f", str(folder), cwd=folder) as program:
+    options = (family, "-s") if shows_sip else (family,)
+    async with running("baresip", *options, "-f", str(folder), cwd=folder) as program:
         phone = Baresip(program, folder, f"sip:{name}@{own}")
         await phone.attach(control)
         try:

@@ -10,12 +10,14 @@ import contextlib
 import os
 import re
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from node.phone.tones import Sound, read_wav, tone, write_wav
+from node.phone.tones import Sound, tone, write_wav
 from tests.support.baresip import Line
 from tests.support.ports import free_port, free_udp_block
 from tests.support.programs import Program, running
+from tests.support.recording import growing
 
 _IP = "127.0.0.1"
 "What its sockets send from, bound to every address as they are."
@@ -25,8 +27,26 @@ WAIT = 15.0
 "Seconds that waits last; it looks at its sockets five times a second."
 
 
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What one linphone does and another does not."""
+
+    encryption: str = "none"
+    "Of sound: `none`, `srtp` or `dtls`."
+    ice: bool = False
+    offers_late: bool = False
+    "Its INVITEs have no description, and the answer is in the ACK."
+    digits_by_info: bool = False
+    "In place of telephone events."
+    watches: str = ""
+    "The URI of somebody whose presence it subscribes to."
+
+
 class Linphone:
-    """One running linphonec; obtained from `linphone`."""
+    """One running linphonec; obtained from `linphone`. It plays its tone to whom it holds."""
+
+    make = "linphone"
+    gives_back = False
 
     def __init__(self, program: Program, folder: Path) -> None:
         self.program = program
@@ -51,17 +71,20 @@ class Linphone:
                 await asyncio.sleep(0.3)
 
     async def dial(self, uri: str) -> None:
-        """Call somebody and wait for the answer."""
-        await self.tell(f"call {uri}")
-        await self._speaks()
+        """Call somebody; what comes before the answer is heard, too."""
+        await self.tell(f"call {uri} --early-media")
+
+    async def rings(self) -> None:
+        """Wait until the other end's phone rings."""
+        await self.says(r"Call \d+ to .* ringing")
 
     async def answer(self) -> None:
-        """Take the call that rings."""
+        """Take the call that comes."""
         await self.says(r"incoming call from")
         await self.tell("answer")
-        await self._speaks()
+        await self.talks()
 
-    async def _speaks(self) -> None:
+    async def talks(self) -> None:
         """Wait until there is sound, and begin to say the tone; earlier it would not be heard."""
         await self.says("Media streams established")
         await self.tell(f"play {self._folder / 'say.wav'}")
@@ -76,33 +99,54 @@ class Linphone:
         await self.tell("resume")
         await self.says("Media streams established")
 
+    async def transfer(self, uri: str) -> None:
+        """Have the other end call somebody else (REFER), and leave once that call stands."""
+        await self.tell(f"transfer {uri}")
+        await self.ended()
+
+    async def transferred(self) -> None:
+        """Wait until the call stands that the other end wished for."""
+        await self.talks()
+
+    async def press(self, digit: str) -> None:
+        """Send a DTMF digit, by INFO if that is its habit."""
+        await self.tell(digit)
+
+    async def pressed(self) -> str:
+        """Wait for the next digit from the other end, by whatever way it comes."""
+        return (await self.says(r"Receiving tone (.)"))[1]
+
+    async def listen(self, seconds: float) -> Sound:
+        """What is heard during the next `seconds`."""
+        return await growing(self._folder / "heard.wav", seconds)
+
     async def hang_up(self) -> None:
         """End the current call."""
         await self.tell("terminate")
+        await self.ended()
+
+    async def ended(self) -> None:
+        """Wait for the end of the call."""
         await self.says(r"Call \d+ (?:with|to) .* ended")
 
-    def heard(self) -> Sound:
-        """What it recorded; complete once it was told to quit."""
-        return read_wav(self._folder / "heard.wav")
-
-    async def quit(self) -> None:
-        """End it, so that what it recorded is complete."""
-        await self.tell("quit")
-        await self.program.ends(WAIT)
+    async def read(self, text: str) -> None:
+        """Wait for a message."""
+        await self.says(text)
 
 
-def _configuration(line: Line, media: str, rtp: int) -> str:
+def _configuration(line: Line, habits: Habits, rtp: int) -> str:
     identity = f"sip:{line.login}@{line.server}"
     proxy = f"<sip:{line.server};transport={line.transport}>"
     return f"""\
 [sip]
 sip_port={free_port(_IP)}
 sip_tcp_port={free_port(_IP)}
-sip_tls_port=0
+sip_tls_port={-1 if line.transport == "tls" else 0}
 use_ipv6=0
-media_encryption={media}
-use_info=0
-use_rfc2833=1
+media_encryption={habits.encryption}
+use_info={int(habits.digits_by_info)}
+use_rfc2833={int(not habits.digits_by_info)}
+sdp_200_ack={int(habits.offers_late)}
 default_proxy=0
 verify_server_certs=0
 verify_server_cn=0
@@ -116,24 +160,29 @@ reg_route={proxy.replace(">", ";lr>")}
 reg_identity={identity}
 reg_expires=300
 reg_sendregister=1
+nat_policy_ref=own
+[nat_policy_0]
+ref=own
+protocols={"ice" if habits.ice else ""}
 [auth_info_0]
 username={line.login}
 passwd={line.password}
-"""
+{_friend(habits.watches)}"""
+
+
+def _friend(uri: str) -> str:
+    return f"[friend_0]\nurl=<{uri}>\npol=accept\nsubscribe=1\n" if uri else ""
 
 
 @contextlib.asynccontextmanager
 async def linphone(
-    folder: Path, line: Line, *, frequency: int, media: str = "none"
+    folder: Path, line: Line, *, frequency: int, habits: Habits | None = None
 ) -> AsyncIterator[Linphone]:
-    """Run linphonec with a tone to say, registered, until the block ends.
-
-    `media` is its media encryption: `none`, `srtp` or `dtls`.
-    """
+    """Run linphonec with a tone to say, registered, until the block ends."""
     (folder / ".local/share/linphone").mkdir(parents=True)
     write_wav(folder / "say.wav", tone(frequency, 60, rate=8000))
     rc = folder / "rc"
-    rc.write_text(_configuration(line, media, free_udp_block(_IP, _RTP_PORTS)))
+    rc.write_text(_configuration(line, habits or Habits(), free_udp_block(_IP, _RTP_PORTS)))
     environment = {**os.environ, "HOME": str(folder)}
     async with running(
         "linphonec", "-c", str(rc), "-d", "0", cwd=folder, env=environment, talks=True

@@ -14,6 +14,7 @@ from node.spawned import Place, SpawnedNode, SpawnedNodeError, free_places, is_f
 
 Account = dict[str, Any]
 MEET_WITHIN = 15.0
+_REGISTERING = ("transport", "asks_for_messages")
 
 
 class NodeProcess(SpawnedNode):
@@ -128,11 +129,11 @@ def offset_places(ip: str, count: int) -> list[Place]:
 
 @contextlib.asynccontextmanager
 async def phone_of(account: Account, **settings: Any) -> AsyncIterator[Phone]:
-    """A phone registered as `account`; keywords go to `Phone`, `transport` to `register`."""
-    transport = settings.pop("transport", "udp")
+    """A phone registered as `account`; keywords go to `Phone`, or to `register` if it has them."""
+    registering = {key: settings.pop(key) for key in _REGISTERING if key in settings}
     async with Phone(name=account["login"], **settings) as phone:
         await phone.register(
-            account["login"], account["password"], server=account["server"], transport=transport
+            account["login"], account["password"], server=account["server"], **registering
         )
         yield phone
 

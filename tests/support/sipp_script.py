@@ -13,7 +13,7 @@
 ```
 
 A script that begins by waiting is the callee's: `> 180` answers the request that came last, `> 200
-INVITE offer` the INVITE whatever came since. `offer`, `hold`, `fax` and `text` are bodies. `open`
+INVITE offer` the INVITE whatever came since. `offer` and what else `_BODIES` has are bodies. `open`
 after the first request: nobody asks for credentials. A field stands in place of one that would be
 there anyway; `Body` and `Message` are looked into as a whole. In SIPp's CSV field 0 is the login,
 field 2 what is called, field 3 the credentials (`tests.support.sipp`).
@@ -31,6 +31,10 @@ _BODIES = {
     "text": ("text/plain", "hello"),
     "dtmf": ("application/dtmf-relay", "Signal=5\nDuration=160"),
     "fragment": ("message/sipfrag;version=2.0", "SIP/2.0 200 OK"),
+    "waiting": (
+        "application/simple-message-summary",
+        "Messages-Waiting: yes\nVoice-Message: 2/8 (0/2)",
+    ),
     "": ("", ""),
 }
 _SDP = (
