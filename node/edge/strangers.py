@@ -1,10 +1,9 @@
 """Plain SIP from elsewhere: who counts as a stranger, and what a stranger may ask for.
 
 A stranger is a sender without our digest whose From is at a name that is not ours, and whom no
-device registered as (`Ingress` looks). It reaches the
-accounts of this node, at the pace set here, and is shown to them as unverified; nothing of it goes
-further. A From at a name of ours gets the digest challenge as ever, so that nobody learns which
-accounts there are by claiming them.
+device registered as (`Ingress` looks). It reaches the accounts of this node, at the pace set here,
+and is shown to them as unverified; nothing of it goes further. A From at a name of ours gets the
+digest challenge as ever, so that nobody learns which accounts there are by claiming them.
 """
 
 from collections import OrderedDict
