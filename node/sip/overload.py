@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from federation.model.clocks import Monotonic
 
-BEGIN = 0.15
+BEGIN = 0.025
 "Seconds of work without an end, from which on new work may be refused (pauses do not count)."
 LOOKS = 3
 "Looks in a row after which something still waits, for the same: one pause is no overload."
@@ -90,18 +90,16 @@ class OverloadControl:
 class Backlog:
     """What waits in one socket, or in all streams together."""
 
-    __slots__ = ("_control", "_looks", "_turns", "is_behind")
+    __slots__ = ("_control", "_looks", "is_behind")
 
     def __init__(self, control: OverloadControl) -> None:
         self._control = control
         self._looks = 0
-        self._turns = 0.0
-        "Seconds of the turns since what waited was done."
         self.is_behind = False
 
     def done(self) -> None:
         """Nothing waits any more."""
-        self._looks, self._turns = 0, 0.0
+        self._looks = 0
         if self.is_behind:
             self.is_behind = False
             self._control.note(self, is_behind=False)
@@ -118,5 +116,4 @@ class Backlog:
         if seconds <= TURN:
             self.done()
         else:
-            self._turns += seconds
-            self.left(self._turns)
+            self.left(seconds)

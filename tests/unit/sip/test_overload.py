@@ -66,16 +66,6 @@ def test_turns_of_the_loop_count_as_looks() -> None:
     assert not control.is_shedding
 
 
-def test_turns_in_a_row_add_up() -> None:
-    control = OverloadControl()
-    backlog = Backlog(control)
-    for _ in range(LOOKS):
-        backlog.turned(0.9 * BEGIN / LOOKS)
-    assert not control.is_shedding
-    backlog.turned(BEGIN / LOOKS)
-    assert control.is_shedding
-
-
 async def test_streams_that_fell_silent_are_not_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """A flood may end at its height, and nothing come over any stream for hours."""
     times = itertools.count(step=2 * BEGIN)
