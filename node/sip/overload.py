@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from federation.model.clocks import Monotonic
 
 BEGIN = 0.025
-"Seconds of work without an end, from which on new work may be refused (pauses do not count)."
+"Seconds without having been done, from which on new work may be refused."
 LOOKS = 3
 "Looks in a row after which something still waits, for the same: one pause is no overload."
 TURN = 0.005

@@ -72,8 +72,8 @@ class SipUdp:
         self._probe = probe
         self._noise = noise
         self._backlog = backlog
-        self._began_at = 0.0
-        "When the look began after which something waited, or the first of such looks in a row."
+        self._empty_at = 0.0
+        "When everything that had come was taken, or the first thing since came."
         self._is_full = False
         "Whether more waited after the last look."
         self._flows: dict[tuple[Any, bytes], Flow] = {}
@@ -180,6 +180,8 @@ class SipUdp:
 
     def _drain(self) -> None:
         """Something arrived."""
+        if not self._is_full:
+            self._empty_at = time.monotonic()
         if self._take() and self._loop is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._look_again()
@@ -211,8 +213,6 @@ class SipUdp:
 
     def _take_each(self) -> bool:
         now = time.monotonic()
-        if not self._is_full:
-            self._began_at = now
         for count in range(DRAIN):
             try:
                 if self._asks_address:
@@ -223,6 +223,7 @@ class SipUdp:
                     target = b""
             except (BlockingIOError, InterruptedError):
                 self._is_full = False
+                self._empty_at = time.monotonic()
                 self._backlog.done()
                 return self._moderation.note(count, now)
             except OSError:
@@ -234,7 +235,7 @@ class SipUdp:
             if self._loop is None:
                 return False
         self._is_full = True
-        self._backlog.left(time.monotonic() - self._began_at)
+        self._backlog.left(time.monotonic() - self._empty_at)
         return self._moderation.note(DRAIN, now)
 
     def _receive_other(self, data: bytes, source: tuple[Any, ...], target: bytes) -> None:

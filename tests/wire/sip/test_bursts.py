@@ -100,15 +100,6 @@ async def test_what_was_answered_leaves_before_the_socket_closes(
     assert phone.recv(100) == b"X0"
 
 
-async def test_what_waited_while_nobody_looked_is_no_overload(
-    server: Server, phone: socket.socket
-) -> None:
-    burst(phone, MANY)
-    time.sleep(2 * BEGIN)
-    await server.has_taken(MANY)
-    assert not any(server.shed)
-
-
 async def test_work_that_takes_too_long_is_an_overload_until_it_is_done(
     server: Server, phone: socket.socket
 ) -> None:
