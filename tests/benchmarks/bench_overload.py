@@ -19,8 +19,7 @@ from pathlib import Path
 from node.spawned import free_places
 from tests.benchmarks.bench_sip import SETTLE, Server, a_kamailio, a_node
 from tests.benchmarks.figures import scheduled_seconds, show, skipped, title
-from tests.benchmarks.load import Sipp, prepared_rows
-from tests.benchmarks.udp_phone import UdpPhone
+from tests.benchmarks.load import Sipp, called, prepared_rows
 from tests.support.programs import PACKAGES
 
 SECONDS = 8
@@ -89,11 +88,10 @@ class Overload:
         server, count = self._server, rate * SECONDS
         aims = [user.login for user in server.callees]
         rows = await prepared_rows(server.place, server.callers, aims, "INVITE", count)
-        phone = UdpPhone(server.callees[0].login, server.callees[0].password, server.place)
-        async with phone:
-            for user in server.callees:
-                await phone.become(user.login, user.password).register()
-        async with self._sipp.answering("answer", [phone]):
+        async with (
+            called(server.place, server.callees) as phone,
+            self._sipp.answering("answer", [phone]),
+        ):
             await asyncio.sleep(SETTLE)
             before, began = scheduled_seconds(*server.pids), time.monotonic()
             offered = await self._sipp.offer("call_refusable", rows, rate=rate, count=count)

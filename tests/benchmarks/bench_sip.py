@@ -20,8 +20,7 @@ from pathlib import Path
 
 from node.spawned import Place, SpawnedNode, free_places
 from tests.benchmarks.figures import cpu_seconds, show, skipped, title
-from tests.benchmarks.load import Load, OverloadError, Sipp, User, prepared_rows
-from tests.benchmarks.udp_phone import UdpPhone
+from tests.benchmarks.load import Load, OverloadError, Sipp, User, called, prepared_rows
 from tests.support.ports import free_port
 from tests.support.processes import descendants
 from tests.support.programs import PACKAGES, running
@@ -119,11 +118,10 @@ class Server:
         count = kind.rate * SECONDS
         aims = [user.login for user in self.callees]
         rows = await prepared_rows(self.place, self.callers, aims, "INVITE", count)
-        phone = UdpPhone(self.callees[0].login, self.callees[0].password, self.place)
-        async with phone:
-            for user in self.callees:
-                await phone.become(user.login, user.password).register()
-        async with sipp.answering(kind.scenario.replace("call", "answer"), [phone]):
+        async with (
+            called(self.place, self.callees) as phone,
+            sipp.answering(kind.scenario.replace("call", "answer"), [phone]),
+        ):
             await asyncio.sleep(SETTLE)
             load = await sipp.run(kind.scenario, rows, rate=kind.rate, count=count)
         self._spent.append((kind, load))

@@ -148,6 +148,24 @@ class Sipp:
         return folder
 
 
+@contextlib.asynccontextmanager
+async def called(server: Place, users: Sequence[User]) -> AsyncIterator[UdpPhone]:
+    """One device of all `users`, closed, for a program that answers at its port; gone afterwards.
+
+    Were it left behind, each later call would ring it, too, and wait for it in vain.
+    """
+    phone = UdpPhone(users[0].login, users[0].password, server)
+
+    async def register(expires: int) -> None:
+        async with phone:
+            for user in users:
+                await phone.become(user.login, user.password).register(expires)
+
+    await register(600)
+    yield phone
+    await register(0)
+
+
 async def prepared_rows(
     server: Place, users: Sequence[User], aims: Sequence[str], method: str, count: int
 ) -> list[list[str]]:

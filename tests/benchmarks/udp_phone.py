@@ -62,10 +62,11 @@ class UdpPhone(asyncio.DatagramProtocol):
         self.login, self._digest = login, DigestClient(login, password)
         return self
 
-    async def register(self) -> None:
-        """Register for ten minutes."""
+    async def register(self, expires: int = 600) -> None:
+        """Register for so many seconds; 0 takes the device away."""
         contact = ("Contact", f"<sip:{self.login}@{self._home.ip}:{self._port}>")
-        response, _ = await self._transact("REGISTER", self._server, (contact, ("Expires", "600")))
+        lasting = ("Expires", str(expires))
+        response, _ = await self._transact("REGISTER", self._server, (contact, lasting))
         if response.status != 200:
             raise RuntimeError(f"REGISTER of {self.login}: {response.start_line}")
 
