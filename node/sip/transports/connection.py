@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 import socket
+from collections import deque
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 from federation.model.address import Endpoint
 from federation.model.clocks import Monotonic
 from node.sip.flow import Flow
-from node.sip.framing import PONG, Framed, FramingFailed, Ping, StreamFramer
+from node.sip.framing import PONG, Framed, FramingEvent, FramingFailed, Ping, StreamFramer
 from node.sip.message import Request, Response, SipParseError, parse_message
 from node.sip.transports.noise import NoiseLog
+from node.sip.transports.turns import Turns
 
 _KEEPALIVE_IDLE = 60
 "Seconds of silence after which the system probes whether the other end still lives."
@@ -51,6 +53,7 @@ class ConnectionOwner(Protocol):
 
     limits: TcpLimits
     noise: NoiseLog
+    turns: Turns
 
     def now(self) -> Monotonic:
         """The time."""
@@ -74,6 +77,10 @@ class TcpConnection(asyncio.Protocol):
     def __init__(self, owner: ConnectionOwner, *, accepted: bool, name: str = "") -> None:
         self._owner = owner
         self._framer = StreamFramer()
+        self._events: deque[FramingEvent] = deque()
+        "What came and waits for its turn; meanwhile nothing is read."
+        self._ends = False
+        "To be closed once nothing waits."
         self._transport: asyncio.Transport | None = None
         self._stalled_since: Monotonic | None = None
         self._since = self._heard = owner.now()
@@ -115,12 +122,20 @@ class TcpConnection(asyncio.Protocol):
 
     def _take(self, data: bytes) -> None:
         """Frame what came and pass whole messages on."""
-        flow = self.flow
-        if flow is None:
+        if self.flow is None:
             return
         self._heard = self._owner.now()
+        self._events += self._framer.receive(data, now=self._heard)
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Pass on what came, as far as this turn of the loop has time for it."""
+        flow, events, turns = self.flow, self._events, self._owner.turns
+        if flow is None:
+            return
         pinged = False
-        for event in self._framer.receive(data, now=self._heard):
+        while events and not turns.is_spent:
+            event = events.popleft()
             if isinstance(event, Framed):
                 self._is_quiet = False
                 self._owner.on_data(event.data, flow)
@@ -130,6 +145,25 @@ class TcpConnection(asyncio.Protocol):
                 self._give_up(event)
         if pinged:
             self.send(PONG)
+        if events and self._transport is not None and not self._is_closing:
+            self._transport.pause_reading()
+            turns.wait(self._go_on)
+
+    def _go_on(self) -> None:
+        """Its turn has come again."""
+        self._pass_on()
+        if self._events or self._transport is None or self._is_closing:
+            return
+        if self._ends:
+            self.close()
+        else:
+            self._transport.resume_reading()
+
+    def _close_after_all(self) -> None:
+        """Close once what came is passed on."""
+        self._ends = True
+        if not self._events:
+            self.close()
 
     def eof_received(self) -> bool | None:
         """The other end will send no more: close, after what is still to be written."""

@@ -255,6 +255,7 @@ class SipTransports:
             "on_closed": self._on_closed,
             "probe": self._probe,
             "noise": self._noise,
+            "turns": self._turns,
             "clock": self._clock,
             "limits": self._limits,
         }

@@ -17,6 +17,7 @@ from node.sip.flow import Flow, TransportName
 from node.sip.transports.connection import TcpConnection, TcpLimits
 from node.sip.transports.local_address import WILDCARDS, RouteProbe
 from node.sip.transports.noise import NoiseLog
+from node.sip.transports.turns import Turns
 
 _BACKLOG = 512
 _SWEEP_INTERVAL = 1.0
@@ -45,6 +46,7 @@ class SipTcp:
         on_closed: Callable[[Flow], None],
         probe: RouteProbe,
         noise: NoiseLog,
+        turns: Turns,
         clock: Clock,
         limits: TcpLimits | None = None,
     ) -> None:
@@ -54,6 +56,7 @@ class SipTcp:
             OSError: the address is not ours, in use, or of a family this machine lacks.
         """
         self.noise = noise
+        self.turns = turns
         self._clock = clock
         self._on_data = on_data
         self.limits = limits or TcpLimits()

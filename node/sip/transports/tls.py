@@ -16,6 +16,7 @@ from node.sip.transports.noise import NoiseLog
 from node.sip.transports.source_rate import SourceRate
 from node.sip.transports.tcp import SipTcp
 from node.sip.transports.tls_connection import TlsConnection, TlsContexts
+from node.sip.transports.turns import Turns
 
 
 class SipTls(SipTcp):
@@ -32,6 +33,7 @@ class SipTls(SipTcp):
         on_closed: Callable[[Flow], None],
         probe: RouteProbe,
         noise: NoiseLog,
+        turns: Turns,
         clock: Clock,
         limits: TcpLimits | None = None,
     ) -> None:
@@ -46,6 +48,7 @@ class SipTls(SipTcp):
             on_closed=on_closed,
             probe=probe,
             noise=noise,
+            turns=turns,
             clock=clock,
             limits=limits,
         )

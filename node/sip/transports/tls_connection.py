@@ -75,7 +75,7 @@ class TlsConnection(TcpConnection):
         if plain:
             self._take(plain)
         if session.is_closed:
-            self.close()
+            self._close_after_all()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the owner, and whoever waits for the handshake."""

@@ -1,9 +1,19 @@
-"""How long the loop's turns take while streams bring messages: each waits for the next turn."""
+"""How long the loop's turns take while streams bring messages: each waits for the next turn.
+
+A read takes what a connection has, a thousand messages and more. So that others are heard while
+some flood, all streams together have a share of each turn; what is left of it waits for the next
+turns, and its connections are not read until then.
+"""
 
 import asyncio
 import time
+from collections import deque
+from collections.abc import Callable
 
 from node.sip.overload import TURN, Backlog
+
+SHARE = 0.01
+"Seconds of a turn for messages of streams; more than `TURN`, so that who needs more is behind."
 
 
 class Turns:
@@ -12,6 +22,34 @@ class Turns:
     def __init__(self, backlog: Backlog) -> None:
         self._backlog = backlog
         self._began: float | None = None
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._is_called = False
+        "Whether those who wait go on in the next turn."
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether this turn has taken enough messages."""
+        return self._began is not None and time.monotonic() - self._began > SHARE
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Have that called in one of the next turns; who waits longer comes first."""
+        self._waiting.append(go_on)
+        self._call()
+
+    def _call(self) -> None:
+        if not self._is_called:
+            self._is_called = True
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Let those who wait go on while there is time; who is not done waits on as the last."""
+        self._is_called = False
+        for _ in range(len(self._waiting)):
+            if self.is_spent:
+                break
+            self._waiting.popleft()()
+        if self._waiting:
+            self._call()
 
     def note(self) -> None:
         """A message came over a stream."""
