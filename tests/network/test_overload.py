@@ -6,6 +6,7 @@ there is answered in its turn.
 
 import asyncio
 import contextlib
+import re
 import secrets
 from collections import Counter
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from federation.model.address import Endpoint
 from node.sip.cheap_refusal import RETRY_AFTER
-from node.sip.message import Request, Response, parse_message
+from node.sip.message import Request, Response
 from tests.support.digest_client import DigestClient
 from tests.support.nodes import add_user, running_nodes
 from tests.support.sip_client import SipClient, sip_client
@@ -22,6 +23,8 @@ from tests.support.sip_client import SipClient, sip_client
 CONNECTIONS, EACH = 4, 3000
 ROUNDS = 40
 "Questions while it lasts, fewer than registered devices may ask in an overload."
+CALM_WITHIN = 3.0
+"Seconds after the flood, in which nothing comes over any connection."
 END = b"\r\n\r\n"
 OFFER = "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n"
 REGISTER = (
@@ -31,14 +34,21 @@ REGISTER = (
 )
 
 
-async def flood(server: Endpoint) -> Counter[int]:
-    """REGISTERs of a stranger, as fast as a connection carries them; the answers by status."""
+def requests_of_a_stranger(host: str) -> bytes:
+    """REGISTERs, made beforehand: what sends them must be faster than the node."""
+    ids = (secrets.token_hex(6) for _ in range(EACH))
+    return "".join(REGISTER.format(host=host, id=each) for each in ids).encode()
+
+
+async def flood(server: Endpoint, requests: bytes) -> Counter[int]:
+    """Send them as fast as a connection carries them; the answers by status."""
     reader, writer = await asyncio.open_connection(*server)
+    answers = b""
     with contextlib.closing(writer):
-        for _ in range(EACH):
-            writer.write(REGISTER.format(host=server.host, id=secrets.token_hex(6)).encode())
-        answers = [parse_message(await reader.readuntil(END)) for _ in range(EACH)]
-    return Counter(answer.status for answer in answers if isinstance(answer, Response))
+        writer.write(requests)
+        while answers.count(END) < EACH:
+            answers += await reader.read(2**20)
+    return Counter(int(status) for status in re.findall(rb"^SIP/2.0 (\d+)", answers, re.MULTILINE))
 
 
 async def in_a_call(phone: SipClient, digest: DigestClient) -> Callable[[str], Request]:
@@ -85,7 +95,8 @@ async def test_new_work_is_refused_and_calls_and_emergencies_are_not(tmp_path: P
             )
 
         before = [answer.status for answer in await asked()]
-        floods = [asyncio.create_task(flood(server)) for _ in range(CONNECTIONS)]
+        streams = [requests_of_a_stranger(server.host) for _ in range(CONNECTIONS)]
+        floods = [asyncio.create_task(flood(server, each)) for each in streams]
         heard: list[list[Response]] = []
         while len(heard) < ROUNDS and not all(each.done() for each in floods):
             heard.append(await asked())
@@ -98,7 +109,11 @@ async def test_new_work_is_refused_and_calls_and_emergencies_are_not(tmp_path: P
         assert refused
         assert all(int(answer.get("Retry-After") or 0) >= RETRY_AFTER for answer in refused)
         assert statuses.keys() == {401, 503}
-        assert [answer.status for answer in await asked()] == before, "and all is well again"
+        async with asyncio.timeout(CALM_WITHIN):
+            while (last := await asked())[-1].status == 503:
+                refused.append(last[-1])
+                await asyncio.sleep(0.1)
+        assert [answer.status for answer in last] == before
         counted = (await node.ask("status"))["overload"]["refused"]
         assert counted == statuses[503] + len(refused)
         assert (await caller.ask(inside("BYE"))).status == 200
