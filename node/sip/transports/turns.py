@@ -10,10 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from node.sip.overload import TURN, Backlog
+from node.sip.overload import Backlog
 
 SHARE = 0.01
-"Seconds of a turn for messages of streams; more than `TURN`, so that who needs more is behind."
+"Seconds of a turn for messages of streams."
+TURN = 0.005
+"Seconds a turn of the loop may take in which streams are read, to count as having done all."
 
 
 class Turns:
@@ -22,6 +24,8 @@ class Turns:
     def __init__(self, backlog: Backlog) -> None:
         self._backlog = backlog
         self._began: float | None = None
+        self._behind_since: float | None = None
+        "When the first of the long turns since all was done began."
         self._waiting: deque[Callable[[], None]] = deque()
         self._is_called = False
         "Whether those who wait go on in the next turn."
@@ -58,14 +62,23 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._turned)
 
     def _turned(self) -> None:
-        if self._began is not None:
-            seconds = time.monotonic() - self._began
-            self._began = None
-            self._backlog.turned(seconds)
-            if seconds > TURN:
-                asyncio.get_running_loop().call_soon(self._rested)
+        began, now = self._began, time.monotonic()
+        if began is None:
+            return
+        self._began = None
+        if not self._waiting and now - began <= TURN:
+            self._caught_up()
+            return
+        if self._behind_since is None:
+            self._behind_since = began
+        self._backlog.left(now - self._behind_since)
+        asyncio.get_running_loop().call_soon(self._rested)
 
     def _rested(self) -> None:
         """Where nothing came in the turn after a long one, nothing waits, and no turn follows."""
-        if self._began is None:
-            self._backlog.done()
+        if self._began is None and not self._waiting:
+            self._caught_up()
+
+    def _caught_up(self) -> None:
+        self._behind_since = None
+        self._backlog.done()

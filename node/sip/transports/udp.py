@@ -1,4 +1,7 @@
-"""SIP over UDP: one socket for each address listened on, drained whenever it is readable.
+"""SIP over UDP: one socket for each address listened on, read to its end at each look.
+
+What was read waits here: the system's buffer holds some hundred datagrams by default, which come in
+the time of a short pause, and how long a datagram has waited says whether this node keeps up.
 
 Bound to a wildcard address the socket also asks to which of our addresses each datagram was sent
 (RFC 3542, IP_PKTINFO), and answers from that very address: the peer's NAT expects nothing else.
@@ -10,6 +13,7 @@ import socket
 import struct
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -22,12 +26,16 @@ from node.sip.transports.noise import NoiseLog
 from node.sip.transports.stun import answer_binding, is_stun
 
 DRAIN: Final = 64
-"Datagrams taken from a socket before others get their turn."
+"Datagrams done before others get their turn."
+WAITING: Final = 4 * 1024 * 1024
+"Bytes read and not done yet; beyond that the system's buffer fills."
+OVERHEAD: Final = 512
+"Bytes that a datagram takes beside its own."
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 "Bytes asked of the system for what waits to be read; it may give less."
 MAX_DATAGRAM: Final = 65_535
 HELD: Final = 16
-"Datagrams held back, while a socket is drained, before they are sent all the same."
+"Datagrams held back, at a look, before they are sent all the same."
 MAX_FLOWS: Final = 8_192
 "Flow objects remembered; with more all are forgotten, at the price of making them anew."
 
@@ -43,6 +51,8 @@ _START: Final = frozenset(
 )
 
 _Ancillary = list[tuple[int, int, bytes]]
+_Datagram = tuple[float, bytes, tuple[Any, ...], bytes]
+"When it was read, what it says, where it came from, and to which of our addresses."
 
 
 class SipUdp:
@@ -61,8 +71,9 @@ class SipUdp:
         probe: RouteProbe,
         noise: NoiseLog,
         backlog: Backlog,
+        room: int = WAITING,
     ) -> None:
-        """Bind the socket.
+        """Bind the socket; at most about `room` bytes wait here to be done.
 
         Raises:
             OSError: the address is not ours, in use, or of a family this machine lacks.
@@ -72,15 +83,15 @@ class SipUdp:
         self._probe = probe
         self._noise = noise
         self._backlog = backlog
-        self._empty_at = 0.0
-        "When everything that had come was taken, or the first thing since came."
-        self._is_full = False
-        "Whether more waited after the last look."
+        self._waiting: deque[_Datagram] = deque()
+        "What was read and is not done yet."
+        self._waiting_bytes = 0
+        self._room = room
         self._flows: dict[tuple[Any, bytes], Flow] = {}
         self._sources: dict[str, _Ancillary] = {}
         self._failures: set[Flow] = set()
         self._held: list[tuple[bytes, Flow]] | None = None
-        "What is to be sent when the drain pauses; `None` while nothing is drained."
+        "What is to be sent at the end of a look; `None` outside of one."
         self._loop: Any = None
         "The running loop, once started. Other loops answer otherwise than asyncio's says it does."
         self._moderation = Moderation(time.monotonic())
@@ -94,7 +105,7 @@ class SipUdp:
     def start(self) -> None:
         """Begin to read; call within a running loop."""
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._socket.fileno(), self._drain)
+        self._loop.add_reader(self._socket.fileno(), self._look)
 
     def close(self) -> None:
         """Close the socket; idempotent."""
@@ -118,7 +129,7 @@ class SipUdp:
     def send(self, data: bytes, flow: Flow) -> None:
         """Send one datagram. If the system's buffer is full it is lost, as UDP may lose it.
 
-        While the socket is drained, datagrams leave together at the end: the kernel wakes whoever
+        At a look at the socket datagrams leave together at the end: the kernel wakes whoever
         they are for once, where each alone would cost a wake-up, four times what sending takes.
         """
         held = self._held
@@ -178,32 +189,28 @@ class SipUdp:
         for flow in failures:
             self._on_failed(flow)
 
-    def _drain(self) -> None:
-        """Something arrived."""
-        if not self._is_full:
-            self._empty_at = time.monotonic()
-        if self._take() and self._loop is not None:
-            self._loop.remove_reader(self._socket.fileno())
-            self._look_again()
-
     def _look(self) -> None:
-        """Take what came while the socket was left alone."""
-        busy = False
+        """Something arrived, or the socket was left alone for long enough."""
+        is_busy = False
         try:
-            busy = self._take()
-        finally:  # whatever one message did, the next ones are read
-            if self._loop is not None and busy:
-                self._look_again()
-            elif self._loop is not None:
-                self._pause = None
-                self._loop.add_reader(self._socket.fileno(), self._drain)
+            is_busy = self._take()
+        finally:  # whatever one message did, the next ones are done
+            self._go_on(is_busy=is_busy)
 
-    def _look_again(self) -> None:
-        """At once, others having had their turn, where more waits than was taken."""
-        self._pause = self._loop.call_later(0.0 if self._is_full else PAUSE, self._look)
+    def _go_on(self, *, is_busy: bool) -> None:
+        """Look again at once, others having had their turn; after `PAUSE`; or at an arrival."""
+        if self._loop is None:
+            return
+        if self._waiting or is_busy:
+            if self._pause is None:
+                self._loop.remove_reader(self._socket.fileno())
+            self._pause = self._loop.call_later(0.0 if self._waiting else PAUSE, self._look)
+        elif self._pause is not None:
+            self._pause = None
+            self._loop.add_reader(self._socket.fileno(), self._look)
 
     def _take(self) -> bool:
-        """Take at most `DRAIN` datagrams and send what they cause; whether the socket is busy."""
+        """Do at most `DRAIN` datagrams and send what they cause; whether the socket is busy."""
         self._held = []
         try:
             return self._take_each()
@@ -213,7 +220,27 @@ class SipUdp:
 
     def _take_each(self) -> bool:
         now = time.monotonic()
-        for count in range(DRAIN):
+        is_busy = self._moderation.note(self._read(now), now)
+        waiting = self._waiting
+        for _ in range(min(DRAIN, len(waiting))):
+            _, data, source, target = waiting.popleft()
+            self._waiting_bytes -= len(data) + OVERHEAD
+            if data and data[0] in _START:
+                self._on_data(data, self._flow_from(source, target))
+            else:
+                self._receive_other(data, source, target)
+            if self._loop is None:
+                return False
+        if waiting:
+            self._backlog.left(time.monotonic() - waiting[0][0])
+        else:
+            self._backlog.done()
+        return is_busy
+
+    def _read(self, now: float) -> int:
+        """Read what has come, as far as there is room for it; how many."""
+        count = 0
+        while self._waiting_bytes < self._room:
             try:
                 if self._asks_address:
                     data, ancillary, _, source = self._socket.recvmsg(MAX_DATAGRAM, _ANCILLARY)
@@ -222,21 +249,13 @@ class SipUdp:
                     data, source = self._socket.recvfrom(MAX_DATAGRAM)
                     target = b""
             except (BlockingIOError, InterruptedError):
-                self._is_full = False
-                self._empty_at = time.monotonic()
-                self._backlog.done()
-                return self._moderation.note(count, now)
+                break
             except OSError:
                 continue  # an ICMP error about an earlier datagram
-            if data and data[0] in _START:
-                self._on_data(data, self._flow_from(source, target))
-            else:
-                self._receive_other(data, source, target)
-            if self._loop is None:
-                return False
-        self._is_full = True
-        self._backlog.left(time.monotonic() - self._empty_at)
-        return self._moderation.note(DRAIN, now)
+            self._waiting.append((now, data, source, target))
+            self._waiting_bytes += len(data) + OVERHEAD
+            count += 1
+        return count
 
     def _receive_other(self, data: bytes, source: tuple[Any, ...], target: bytes) -> None:
         """Line ends before a message, keepalives, STUN; the rest is noise."""

@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
+from federation.model.address import Endpoint
 from federation.model.clocks import SystemClock
 from node.sip.flow import Flow
-from node.sip.overload import BEGIN, LOOKS
+from node.sip.overload import BEGIN, LOOKS, Backlog, OverloadControl
 from node.sip.transports import SipTransports
-from node.sip.transports.udp import DRAIN, HELD
+from node.sip.transports.local_address import RouteProbe
+from node.sip.transports.noise import NoiseLog
+from node.sip.transports.udp import DRAIN, HELD, OVERHEAD, SipUdp
 
 IP = "127.0.0.1"
 MANY = 8 * DRAIN
@@ -98,6 +101,43 @@ async def test_what_was_answered_leaves_before_the_socket_closes(
     burst(phone, 1)
     await (await closing)
     assert phone.recv(100) == b"X0"
+
+
+async def test_what_there_is_no_room_for_waits_in_the_system(phone: socket.socket) -> None:
+    room, most, came = 3 * OVERHEAD, 0, []
+
+    def work(data: bytes, flow: Flow) -> None:
+        nonlocal most
+        most = max(most, udp._waiting_bytes)
+        came.append(data)
+
+    udp = SipUdp(
+        Endpoint(IP, 0),
+        on_data=work,
+        on_failed=lambda flow: None,
+        probe=RouteProbe(SystemClock()),
+        noise=NoiseLog(SystemClock()),
+        backlog=Backlog(OverloadControl()),
+        room=room,
+    )
+    udp.start()
+    phone.connect(udp.local)
+    texts = burst(phone, DRAIN)
+    async with asyncio.timeout(PATIENCE):
+        while len(came) < len(texts):
+            await asyncio.sleep(0.01)
+    udp.close()
+    assert came == texts
+    assert room / 2 < most < room
+
+
+async def test_what_waited_while_nobody_looked_is_no_overload(
+    server: Server, phone: socket.socket
+) -> None:
+    burst(phone, MANY)
+    time.sleep(2 * BEGIN)
+    await server.has_taken(MANY)
+    assert not any(server.shed)
 
 
 async def test_work_that_takes_too_long_is_an_overload_until_it_is_done(
