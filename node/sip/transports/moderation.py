@@ -5,7 +5,7 @@ arrive a second, a socket is therefore left alone for `PAUSE` between two looks,
 meanwhile is taken at once; a quiet socket is looked at as soon as something arrives.
 """
 
-PAUSE = 0.002
+PAUSE = 0.004
 "Seconds between two looks at a busy socket: what a message may wait at most."
 WINDOW = 0.02
 "Seconds over which arrivals are counted."
