@@ -8,6 +8,7 @@ dominate low rates, so a figure holds at the rate it names only.
 """
 
 import asyncio
+import contextlib
 import secrets
 import shutil
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 from node.spawned import Place, SpawnedNode, free_places
 from tests.benchmarks.figures import cpu_seconds, show, skipped, title
 from tests.benchmarks.load import Load, OverloadError, Sipp, User, called, prepared_rows
+from tests.benchmarks.udp_phone import UdpPhone
 from tests.support.ports import free_port
 from tests.support.processes import descendants
 from tests.support.programs import PACKAGES, running
@@ -168,11 +170,22 @@ async def a_kamailio(folder: Path, place: Place) -> AsyncIterator[Server]:
     command = ("kamailio", "-DD", "-E", "-f", str(config), "-l", f"udp:{home.ip}:{port}")
     command += ("-A", f'PASSWORD="{PASSWORD}"', "-m", "256", "-Y", str(folder), "-w", str(folder))
     async with running(*command, cwd=folder) as program:
+        users = [User(f"user{n:02}", PASSWORD) for n in range(2 * USERS)]
         await asyncio.sleep(SETTLE)
-        if program.process.returncode is not None:
+        if not await _answers(home, users[0]) or program.process.returncode is not None:
             raise RuntimeError(f"Kamailio did not start:\n{program.output}")
         pids = (program.process.pid, *descendants(program.process.pid))
-        yield Server(home, pids, [User(f"user{n:02}", PASSWORD) for n in range(2 * USERS)])
+        yield Server(home, pids, users)
+
+
+async def _answers(place: Place, user: User) -> bool:
+    """Whether a server answers one of a few questions; what came before it listened is lost."""
+    for _ in range(5):
+        async with UdpPhone(user.login, user.password, place) as phone:
+            with contextlib.suppress(TimeoutError):
+                await phone.credentials("REGISTER", f"sip:{place.ip}:{place.sip_port}")
+                return True
+    return False
 
 
 async def main() -> int:
