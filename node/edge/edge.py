@@ -103,12 +103,13 @@ class Edge:
         self._clients = PhoneClients()
         self._endings = hub.endings = Endings(hub, self._clients, self._forgotten)
         hub.on_confirmed = self._confirmed
-        hub.contact_of = Contacts(parts.registrar, hub.gruus, parts.clock)
+        contacts = Contacts(parts.registrar, hub.gruus, parts.clock)
+        hub.contact_of, hub.flow_of = contacts.target, contacts.flow
         pending: dict[bytes, MeshBranch] = {}
         self._echo = EchoService(hub)
         maker = BranchMaker(hub, self._clients, pending, parts.voucher)
         self._calls = self._make_calls(maker)
-        in_dialog = InDialog(hub, self._clients, pending, parts.registrar, self._echo)
+        in_dialog = InDialog(hub, self._clients, pending, self._echo)
         self._registrations = Registrations(
             hub, parts.accounts, parts.digest, parts.registrar, parts.store_bindings
         )

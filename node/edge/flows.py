@@ -54,13 +54,13 @@ class OtherFlows:
 
 @dataclass(frozen=True, slots=True)
 class Contacts:
-    """Reads the remote target of a phone that may have given a GRUU."""
+    """Where phones are now, inside dialogs: one may have given a GRUU, or connected anew."""
 
     registrar: Registrar
     gruus: Gruus
     clock: Clock
 
-    def __call__(self, phone: PhoneSide) -> str:
+    def target(self, phone: PhoneSide) -> str:
         """The URI a request inside a dialog goes to: for a GRUU the device's Contact of now."""
         contact = phone.contact
         if ";gr" not in contact:
@@ -75,3 +75,21 @@ class Contacts:
             if device.is_at(binding):
                 return binding.uri
         return contact
+
+    def flow(self, phone: PhoneSide) -> Flow:
+        """The flow of the dialog while it stands, else that of its device, else of one beside it.
+
+        A phone closes a connection that it made for one large request after half a minute.
+        """
+        if not phone.flow.reliable:
+            return phone.flow
+        bindings = self.registrar.bindings(phone.login, now=self.clock.unix())
+        there = [binding for binding in bindings if binding.is_connected]
+        flows = [binding.flow for binding in there]
+        if phone.flow in flows:
+            return phone.flow
+        contact = self.target(phone)
+        flows = [binding.flow for binding in there if binding.uri == contact] or [
+            flow for flow in flows if flow.remote.host == phone.flow.remote.host
+        ]
+        return flows[0] if flows else phone.flow

@@ -153,6 +153,8 @@ class Hub:
     "Told when a set has its first confirmed dialog."
     contact_of: Callable[[PhoneSide], str] = lambda side: side.contact
     "Where requests inside a dialog go at a phone, which may have given a GRUU."
+    flow_of: Callable[[PhoneSide], Flow] = lambda side: side.flow
+    "The flow on which they go there, which may have connected anew."
     ways: Ways | None = None
     "How parties of other SIP networks are reached inside dialogs; `None`: over their own flow."
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -212,9 +214,9 @@ class Hub:
 
     def way_to(self, phone: PhoneSide) -> Flow:
         """The flow of a phone, or of where a party of another network wants its requests."""
-        if self.ways is None or not isinstance(phone, PlainSide):
-            return phone.flow
-        return self.ways.way_to(phone)
+        if not isinstance(phone, PlainSide):
+            return self.flow_of(phone)
+        return phone.flow if self.ways is None else self.ways.way_to(phone)
 
     def note_way(self, side: Side) -> None:
         """A party of another network may have named where it wants its requests."""

@@ -1,6 +1,6 @@
 """Requests inside dialogs, and the ACK that completes an INVITE."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from federation.messages import Leg, Legs
@@ -23,7 +23,6 @@ from node.edge.dialog import (
     Match,
     NodeSide,
     PhoneSide,
-    PlainSide,
     ServiceSide,
     TrunkSide,
 )
@@ -33,11 +32,8 @@ from node.edge.media import CallMedia, Offered, Role
 from node.edge.replies import description_of, from_line, is_sdp, note_target, with_description
 from node.edge.transfer import make_refer_to_dialable, make_refer_to_reachable
 from node.edge.trunk_branch import TrunkBranch, fit_ack
-from node.sip.binding import Binding
-from node.sip.flow import Flow
 from node.sip.line import Line, written
 from node.sip.message import Request, Response
-from node.sip.registrar import Registrar
 from node.sip.uri import Uri
 from node.tracing.tap import SENT
 
@@ -62,7 +58,6 @@ class InDialog:
     hub: Hub
     clients: PhoneClients
     pending: dict[bytes, MeshBranch]
-    registrar: Registrar
     echo: EchoService
     _held: dict[tuple[int, bool], dict[int, Callable[[], None]]] = field(default_factory=dict)
     "Requests that overtook others, by dialog and side, then by CSeq."
@@ -170,7 +165,7 @@ class InDialog:
             copy.body, out_legs = self._carry(media, request, match, role, legs)
         match match.receiver:
             case PhoneSide() as phone:
-                flow = self.flow_to(phone)
+                flow = self.hub.way_to(phone)
                 phone.flow = flow
                 self._name_contact(copy, phone)
                 self.hub.forwarder.push_via(copy, phone)
@@ -238,15 +233,6 @@ class InDialog:
         if ";gr" in copy.raw_uri and copy.raw_uri == phone.contact:
             copy.uri = Uri.parse(self.hub.contact_of(phone))
 
-    def flow_to(self, phone: PhoneSide) -> Flow:
-        """The flow a phone is reached over: its own, or that of its newest registration."""
-        if isinstance(phone, PlainSide):
-            return self.hub.way_to(phone)
-        if not phone.flow.reliable:
-            return phone.flow
-        bindings = self.registrar.bindings(phone.login, now=self.hub.clock.unix())
-        return _flow_of(phone, self.hub.contact_of(phone), bindings)
-
     # ACK
 
     def ack(self, request: Request, match: Match, legs: Sequence[Leg], peer_ip: str) -> None:
@@ -276,7 +262,7 @@ class InDialog:
                 return
         match match.receiver:
             case PhoneSide() as phone:
-                phone.flow = self.flow_to(phone)
+                phone.flow = self.hub.way_to(phone)
                 self._name_contact(copy, phone)
                 fit_ack(phone, copy)
                 self.hub.forwarder.push_via(copy, phone)
@@ -361,15 +347,3 @@ def _ends(match: Match) -> tuple[int | None, int | None]:
     """The ends of the media that a request comes from and goes to."""
     branch = match.dialog.branch
     return (None, branch) if match.from_caller else (branch, None)
-
-
-def _flow_of(phone: PhoneSide, contact: str, bindings: Iterable[Binding]) -> Flow:
-    """The flow of the dialog while it stands, else that of its device, else of one beside it."""
-    there = [binding for binding in bindings if binding.is_connected]
-    flows = [binding.flow for binding in there]
-    if phone.flow in flows:
-        return phone.flow
-    flows = [binding.flow for binding in there if binding.uri == contact] or [
-        flow for flow in flows if flow.remote.host == phone.flow.remote.host
-    ]
-    return flows[0] if flows else phone.flow

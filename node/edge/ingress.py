@@ -294,7 +294,7 @@ class Ingress:
         account = self.accounts.find(request.from_.uri.user or "")
         if account is None:
             return False
-        registrar, now = self.in_dialog.registrar, self.hub.clock.unix()
+        registrar, now = self.registrations.registrar, self.hub.clock.unix()
         return any(binding.flow == flow for binding in registrar.bindings(account.login, now=now))
 
     def _is_among(self, account: Account, uri: Uri) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from media_relay.pool import RelayPool
 from media_relay.turn.credentials import time_limited_password
+from media_relay.turn.quotas import QuotaLimits
 from tests.support.ports import free_port, free_udp_block
 from tests.support.programs import needs, running
 from tests.support.turn_pool import (
@@ -54,9 +55,13 @@ class Server:
     "Ours; `None` where another server is at work."
 
 
+LIMITS = QuotaLimits(account=500, source=500)
+"A client that is ended between its two allocations leaves a port reserved for half a minute."
+
+
 @contextlib.asynccontextmanager
 async def ours(folder: Path) -> AsyncIterator[Server]:
-    async with a_turn_pool(folder, rest_secret=SECRET) as pool:
+    async with a_turn_pool(folder, rest_secret=SECRET, limits=LIMITS) as pool:
         yield Server(serving(pool).port, serving(pool, "tls").port, pool)
 
 

@@ -1,7 +1,10 @@
 """Every way a call can end, also those that no phone chose; nothing stays behind."""
 
+from dataclasses import replace
+
 import pytest
 
+from federation.model.address import Endpoint
 from federation.ports import Failure
 from node.edge.memory import unpack_dialog
 from tests.support.edges import World, sdp
@@ -264,4 +267,42 @@ async def test_loss_between_phones_and_nodes_loses_no_call() -> None:
     await world.settle(12)
     assert bye.status == 200
     world.loss = 0
+    await world.over()
+
+
+@in_virtual_time
+async def test_a_phone_that_connected_anew_hears_of_the_end() -> None:
+    world = World("A")
+    alice, bob = world.phone("A", "alice", "TCP"), world.phone("A", "bob", "TCP")
+    await world.registered()
+    await world.call(alice, bob)
+    for phone in (alice, bob):
+        there, here = phone.flow.local, phone.flow.remote
+        world.reconnect(phone)
+        world["A"].edge.flow_closed(replace(phone.flow, local=here, remote=there, id=1))
+    await world.registered()
+    (call,) = world["A"].edge.calls()
+    world["A"].edge.hang_up(call.id)
+    await world.settle()
+    assert len(alice.got("BYE")) == len(bob.got("BYE")) == 1
+    await world.over()
+
+
+@in_virtual_time
+async def test_a_phone_hears_of_the_end_when_its_large_invites_connection_is_gone() -> None:
+    """Phones send large requests over TCP, and close that connection after half a minute."""
+    world = World("A")
+    alice, bob = world.phone("A", "alice"), world.phone("A", "bob")
+    await world.registered()
+    datagrams, home = alice.flow, world["A"]
+    connection = Endpoint(alice.ip, datagrams.local.port + 1000)
+    home.phones[connection] = alice
+    alice.flow = replace(datagrams, transport="TCP", local=connection, id=7)
+    await world.call(alice, bob)
+    alice.flow = datagrams
+    del home.phones[connection]
+    (call,) = home.edge.calls()
+    home.edge.hang_up(call.id)
+    await world.settle()
+    assert len(alice.got("BYE")) == len(bob.got("BYE")) == 1
     await world.over()
