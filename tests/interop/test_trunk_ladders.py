@@ -180,7 +180,7 @@ async def test_other_networks_are_called_but_not_anonymously(world: World, tmp_p
     port = free_port(ELSEWHERE)
     aim = f"carol@{ELSEWHERE}:{port}"
     nobody = "> INVITE offer\n  From: <sip:anonymous@anonymous.invalid>;tag=[pid]c[call_number]\n"
-    nobody += "< 403\n> ACK\n"
+    nobody += "< 403\n  Message: calls other SIP networks anonymously\n> ACK\n"
     await play(
         tmp_path,
         caller(world.bob, CALLS, aim),
