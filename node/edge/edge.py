@@ -103,7 +103,7 @@ class Edge:
         self._clients = PhoneClients()
         self._endings = hub.endings = Endings(hub, self._clients, self._forgotten)
         hub.on_confirmed = self._confirmed
-        contacts = Contacts(parts.registrar, hub.gruus, parts.clock)
+        contacts = Contacts(parts.registrar, hub.gruus, parts.clock, parts.wires.stands)
         hub.contact_of, hub.flow_of = contacts.target, contacts.flow
         pending: dict[bytes, MeshBranch] = {}
         self._echo = EchoService(hub)

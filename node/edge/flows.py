@@ -59,6 +59,7 @@ class Contacts:
     registrar: Registrar
     gruus: Gruus
     clock: Clock
+    stands: Callable[[Flow], bool]
 
     def target(self, phone: PhoneSide) -> str:
         """The URI a request inside a dialog goes to: for a GRUU the device's Contact of now."""
@@ -77,9 +78,11 @@ class Contacts:
         return contact
 
     def flow(self, phone: PhoneSide) -> Flow:
-        """The flow of the dialog while it stands, else that of its device, else of one beside it.
+        """The device's flow: the dialog's if it registered on that, else the one it registered on.
 
-        A phone closes a connection that it made for one large request after half a minute.
+        A phone closes a connection that it made for one large request after half a minute. Where no
+        registration is the dialog's, it keeps its own while that stands; then one of the same host
+        has to do.
         """
         if not phone.flow.reliable:
             return phone.flow
@@ -89,7 +92,9 @@ class Contacts:
         if phone.flow in flows:
             return phone.flow
         contact = self.target(phone)
-        flows = [binding.flow for binding in there if binding.uri == contact] or [
-            flow for flow in flows if flow.remote.host == phone.flow.remote.host
-        ]
-        return flows[0] if flows else phone.flow
+        for binding in there:
+            if binding.uri == contact:
+                return binding.flow
+        if self.stands(phone.flow):
+            return phone.flow
+        return next((f for f in flows if f.remote.host == phone.flow.remote.host), phone.flow)

@@ -42,6 +42,9 @@ class Wires(Protocol):
     def abandon(self, flow: Flow) -> None:
         """Give up a connection that is still being made, as if it had failed."""
 
+    def stands(self, flow: Flow) -> bool:
+        """Whether a connection that was taken up is still there."""
+
 
 class MeshClient(Protocol):
     """A transaction under way at another node."""

@@ -23,6 +23,7 @@ PONG = b"\r\n"
 _LENGTHS = re.compile(
     rb"\r\n(?:content-length|l)[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.IGNORECASE
 )
+_PINGS = re.compile(rb"(?:\r\n\r\n)+")
 START = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.!%*_+`'~")
 "A start line begins with a token: a method or `SIP`."
 
@@ -36,7 +37,7 @@ class Framed:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """The other end asks whether we live: send `PONG`."""
+    """The other end asks, once or more in a row, whether we live: send `PONG`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,11 @@ class StreamFramer:
         self._buffer.clear()
         return [FramingFailed(408, "Message Stood Still", head)]
 
+    def restart(self, now: Monotonic) -> None:
+        """Count the times of a begun message from `now`: nothing was read meanwhile."""
+        if self._started is not None:
+            self._started = self._fed = now
+
     def _waits_for_more(self) -> bool:
         return bool(self._buffer) and self._buffer[0] in START
 
@@ -125,8 +131,10 @@ class StreamFramer:
         """Skip line ends before a message."""
         buffer = self._buffer
         while buffer and buffer[0] not in START:
-            if buffer.startswith(b"\r\n\r\n"):
-                del buffer[:4]
+            if (pings := _PINGS.match(buffer)) is not None:
+                end = pings.end()
+                del pings  # a bytearray that a match holds cannot shrink
+                del buffer[:end]
                 return Ping()
             if b"\r\n\r\n".startswith(buffer):
                 return None

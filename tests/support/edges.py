@@ -200,6 +200,10 @@ class EdgeNode:
             phone.came_over.append(flow.transport)
             self._world.carry(flow, lambda: phone.receive(data))
 
+    def stands(self, flow: Flow) -> bool:
+        """Whether a phone is still at the other end."""
+        return flow.id != 0 and flow.remote in self.phones
+
     def abandon(self, flow: Flow) -> None:
         """Give up a connection that was not refused yet."""
         closing = self._dialling.get(flow)

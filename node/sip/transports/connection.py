@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -81,6 +82,10 @@ class TcpConnection(asyncio.Protocol):
         "What came and waits for its turn; meanwhile nothing is read."
         self._ends = False
         "To be closed once nothing waits."
+        self._came_over: Flow | None = None
+        "The flow of what came, which is passed on even when the connection is gone by then."
+        self._came_at = 0.0
+        "When what waits was received, by the clock of `Turns`."
         self._transport: asyncio.Transport | None = None
         self._stalled_since: Monotonic | None = None
         self._since = self._heard = owner.now()
@@ -108,6 +113,7 @@ class TcpConnection(asyncio.Protocol):
         if self.flow is None:
             transport.abort()
             return
+        self._came_over = self.flow
         transport.set_write_buffer_limits(high=0)
         self._connected(self.flow)
 
@@ -124,40 +130,55 @@ class TcpConnection(asyncio.Protocol):
         """Frame what came and pass whole messages on."""
         if self.flow is None:
             return
+        self._came_at = self._owner.turns.note()
         self._heard = self._owner.now()
         self._events += self._framer.receive(data, now=self._heard)
+        if self._is_quiet and any(isinstance(event, Framed) for event in self._events):
+            self._is_quiet = False
         self._pass_on()
 
     def _pass_on(self) -> None:
         """Pass on what came, as far as this turn of the loop has time for it."""
-        flow, events, turns = self.flow, self._events, self._owner.turns
+        flow, events, until = self._came_over, self._events, self._owner.turns.until()
         if flow is None:
             return
         pinged = False
-        while events and not turns.is_spent:
-            event = events.popleft()
-            if isinstance(event, Framed):
-                self._is_quiet = False
-                self._owner.on_data(event.data, flow)
-            elif isinstance(event, Ping):
-                pinged = True
-            else:
-                self._give_up(event)
+        try:
+            while events and time.monotonic() < until:
+                event = events.popleft()
+                if isinstance(event, Framed):
+                    self._owner.on_data(event.data, flow)
+                elif isinstance(event, Ping):
+                    pinged = True
+                else:
+                    self._give_up(event)
+        finally:  # whatever one message did, the next ones are passed on
+            if events:
+                self._wait()
         if pinged:
             self.send(PONG)
-        if events and self._transport is not None and not self._is_closing:
+
+    def _wait(self) -> None:
+        """Go on in one of the next turns, and read nothing until then."""
+        if self._transport is not None and not self._is_closing:
             self._transport.pause_reading()
-            turns.wait(self._go_on)
+        self._owner.turns.wait(self._go_on, self._came_at)
 
     def _go_on(self) -> None:
         """Its turn has come again."""
-        self._pass_on()
-        if self._events or self._transport is None or self._is_closing:
-            return
+        try:
+            self._pass_on()
+        finally:
+            if not self._events and self._transport is not None and not self._is_closing:
+                self._read_on(self._transport)
+
+    def _read_on(self, transport: asyncio.Transport) -> None:
         if self._ends:
             self.close()
-        else:
-            self._transport.resume_reading()
+            return
+        self._heard = self._owner.now()
+        self._framer.restart(self._heard)
+        transport.resume_reading()
 
     def _close_after_all(self) -> None:
         """Close once what came is passed on."""
@@ -203,21 +224,24 @@ class TcpConnection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once; what waits for its turn is dropped."""
+        self._events.clear()
         if self._transport is not None:
             self._transport.abort()
 
     def sweep(self, now: Monotonic) -> None:
         """Close the connection if one of its times has run out."""
         limits = self._owner.limits
-        for event in self._framer.handle_timer(now=now):
-            assert isinstance(event, FramingFailed)
-            self._give_up(event)
         stalled = self._stalled_since
         if stalled is not None and now - stalled > limits.unread_seconds:
             self._owner.noise.complain(self._host, "does not read what it is sent")
             self.abort()
             return
+        if self._events:
+            return  # it is we who are slow: nothing is read meanwhile
+        for event in self._framer.handle_timer(now=now):
+            assert isinstance(event, FramingFailed)
+            self._give_up(event)
         never_spoke = self._is_quiet and self.accepted
         too_quiet = never_spoke and now - self._since > limits.first_message_seconds
         if too_quiet or now - self._heard > limits.idle_seconds:

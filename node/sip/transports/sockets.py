@@ -195,6 +195,13 @@ class SipTransports:
         if stream is not None:
             stream.abandon(flow)
 
+    def stands(self, flow: Flow) -> bool:
+        """Whether the connection of a flow with an id is still there."""
+        if flow.is_web:
+            return self.web.stands(flow)
+        stream = self._stream(flow.transport, flow.remote.host, flow.local.host)
+        return stream is not None and stream.stands(flow)
+
     def why_failed(self, flow: Flow) -> str:
         """Why the last connection to the flow's far end could not be made; empty: none failed."""
         stream = self._stream(flow.transport, flow.remote.host, flow.local.host)

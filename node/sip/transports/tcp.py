@@ -147,6 +147,10 @@ class SipTcp:
         else:
             self._dial(data, flow)
 
+    def stands(self, flow: Flow) -> bool:
+        """Whether the connection of a flow with an id is still there."""
+        return flow.id in self._connections
+
     def abandon(self, flow: Flow) -> None:
         """Give up the connection to that peer if it is still being made, as if it had failed."""
         dialling = self._dialling.pop((flow.remote, flow.name), None)

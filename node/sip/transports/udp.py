@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from federation.model.address import Endpoint
 from node.sip.flow import Flow
-from node.sip.overload import Backlog
+from node.sip.overload import BEGIN, Backlog
 from node.sip.transports.local_address import WILDCARDS, RouteProbe
 from node.sip.transports.moderation import PAUSE, Moderation
 from node.sip.transports.noise import NoiseLog
@@ -27,7 +27,9 @@ from node.sip.transports.stun import answer_binding, is_stun
 
 DRAIN: Final = 64
 "Datagrams done before others get their turn."
-WAITING: Final = 4 * 1024 * 1024
+LOOK: Final = 0.02
+"Seconds of work before others get their turn."
+WAITING: Final = 2 * 1024 * 1024
 "Bytes read and not done yet; beyond that the system's buffer fills."
 OVERHEAD: Final = 512
 "Bytes that a datagram takes beside its own."
@@ -231,16 +233,19 @@ class SipUdp:
                 self._receive_other(data, source, target)
             if self._loop is None:
                 return False
+            if time.monotonic() - now > LOOK:
+                break
         if waiting:
-            self._backlog.left(time.monotonic() - waiting[0][0])
+            is_full = self._waiting_bytes >= self._room
+            self._backlog.left(BEGIN if is_full else time.monotonic() - waiting[0][0])
         else:
             self._backlog.done()
         return is_busy
 
     def _read(self, now: float) -> int:
         """Read what has come, as far as there is room for it; how many."""
-        count = 0
-        while self._waiting_bytes < self._room:
+        count = errors = 0
+        while self._waiting_bytes < self._room and errors < DRAIN:
             try:
                 if self._asks_address:
                     data, ancillary, _, source = self._socket.recvmsg(MAX_DATAGRAM, _ANCILLARY)
@@ -251,6 +256,7 @@ class SipUdp:
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
+                errors += 1
                 continue  # an ICMP error about an earlier datagram
             self._waiting.append((now, data, source, target))
             self._waiting_bytes += len(data) + OVERHEAD

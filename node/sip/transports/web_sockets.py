@@ -63,6 +63,10 @@ class SipWebSockets:
         """Those open."""
         return len(self._connections)
 
+    def stands(self, flow: Flow) -> bool:
+        """Whether the flow's connection is still there."""
+        return flow.id in self._connections
+
     def send(self, data: bytes, flow: Flow) -> None:
         """Send on the flow's connection."""
         connection = self._connections.get(flow.id)

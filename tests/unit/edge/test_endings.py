@@ -288,21 +288,30 @@ async def test_a_phone_that_connected_anew_hears_of_the_end() -> None:
     await world.over()
 
 
-@in_virtual_time
-async def test_a_phone_hears_of_the_end_when_its_large_invites_connection_is_gone() -> None:
+@pytest.mark.parametrize(("stands", "way"), [(False, "UDP"), (True, "TCP")])
+def test_a_phone_hears_of_the_end_whether_its_large_invites_connection_stands(
+    stands: bool, way: str
+) -> None:
     """Phones send large requests over TCP, and close that connection after half a minute."""
-    world = World("A")
-    alice, bob = world.phone("A", "alice"), world.phone("A", "bob")
-    await world.registered()
-    datagrams, home = alice.flow, world["A"]
-    connection = Endpoint(alice.ip, datagrams.local.port + 1000)
-    home.phones[connection] = alice
-    alice.flow = replace(datagrams, transport="TCP", local=connection, id=7)
-    await world.call(alice, bob)
-    alice.flow = datagrams
-    del home.phones[connection]
-    (call,) = home.edge.calls()
-    home.edge.hang_up(call.id)
-    await world.settle()
-    assert len(alice.got("BYE")) == len(bob.got("BYE")) == 1
-    await world.over()
+
+    @in_virtual_time
+    async def run() -> None:
+        world = World("A")
+        alice, bob = world.phone("A", "alice"), world.phone("A", "bob")
+        await world.registered()
+        datagrams, home = alice.flow, world["A"]
+        connection = Endpoint(alice.ip, datagrams.local.port + 1000)
+        home.phones[connection] = alice
+        alice.flow = replace(datagrams, transport="TCP", local=connection, id=7)
+        await world.call(alice, bob)
+        if not stands:
+            alice.flow = datagrams
+            del home.phones[connection]
+        (call,) = home.edge.calls()
+        home.edge.hang_up(call.id)
+        await world.settle()
+        assert len(alice.got("BYE")) == len(bob.got("BYE")) == 1
+        assert alice.came_over[-1] == way
+        await world.over()
+
+    run()

@@ -17,7 +17,7 @@ from node.sip.overload import (
     OverloadOver,
 )
 from node.sip.transports import turns
-from node.sip.transports.turns import TURN, Turns
+from node.sip.transports.turns import Turns
 
 
 def behind() -> tuple[OverloadControl, Backlog]:
@@ -53,7 +53,7 @@ def test_a_pause_or_a_burst_is_no_overload() -> None:
 
 
 class Streams:
-    """Streams under a clock that we turn: in each turn of the loop something comes."""
+    """Streams under a clock that we turn."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
@@ -61,48 +61,55 @@ class Streams:
         self.control = OverloadControl()
         self.turns = Turns(Backlog(self.control))
 
-    async def turn(self, seconds: float, times: int = 1) -> None:
+    async def wait(self, seconds: float, times: int = 1) -> None:
+        """In so many turns something of the first is still not done."""
+        came = self.turns.note()
         for _ in range(times):
-            self.turns.note()
             self.now += seconds
+            self.turns.wait(lambda: None, came)
             await asyncio.sleep(0)
+            self.turns.note()
 
     def are_behind(self) -> bool:
         return self.control.is_shedding
 
 
-async def test_streams_whose_turns_stay_long_are_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    streams, long = Streams(monkeypatch), 2 * TURN
-    for _ in range(2):
-        await streams.turn(long, round(BEGIN / long) - 1)
+async def test_streams_are_behind_when_what_came_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = Streams(monkeypatch)
+    for _ in range(3):
+        await streams.wait(BEGIN / 10, 8)
+        await asyncio.sleep(0)
         assert not streams.are_behind()
-        await streams.turn(TURN / 2)
-    await streams.turn(long, round(BEGIN / long) + 1)
+    await streams.wait(BEGIN / 10, 12)
     assert streams.are_behind()
-    await streams.turn(TURN / 2)
+    for _ in range(3):
+        await asyncio.sleep(0)
     assert not streams.are_behind()
 
 
-async def test_a_stream_that_waits_for_its_turn_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_turns_in_which_all_is_done_are_no_overload(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     streams = Streams(monkeypatch)
-    for _ in range(round(2 * BEGIN / TURN) + 1):
+    for _ in range(2 * LOOKS):
         streams.turns.note()
-        streams.turns.wait(lambda: None)
-        streams.now += TURN / 2
+        streams.now += BEGIN
         await asyncio.sleep(0)
-    assert streams.are_behind()
-    await streams.turn(0.0)
-    assert not streams.are_behind()
+        assert not streams.are_behind()
 
 
-async def test_streams_that_fell_silent_are_not_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flood may end at its height, and nothing come over any stream for hours."""
-    streams = Streams(monkeypatch)
-    await streams.turn(BEGIN, LOOKS)
-    assert streams.are_behind()
-    for _ in range(2):
+async def test_who_waits_has_a_turn_whatever_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams, heard = Streams(monkeypatch), []
+
+    def breaks() -> None:
+        raise ValueError
+
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: heard.append("broke"))
+    for each in (breaks, lambda: heard.append("second"), lambda: heard.append("third")):
+        streams.turns.wait(each, 0.0)
+    for _ in range(4):
         await asyncio.sleep(0)
-    assert not streams.are_behind()
+    assert heard == ["broke", "second", "third"]
 
 
 def test_one_that_is_behind_is_enough() -> None:

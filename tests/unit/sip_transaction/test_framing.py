@@ -119,3 +119,15 @@ def test_time_starts_anew_with_each_message() -> None:
     assert framer.next_timer() == 27 + MAX_GAP
     framer.receive(SECOND[30:], now=Monotonic(36.0))
     assert framer.next_timer() is None
+
+
+def test_pings_in_a_row_are_one() -> None:
+    assert feed(b"\r\n\r\n" * 50_000 + b"\r\n" + FIRST) == [Ping(), Framed(FIRST)]
+
+
+def test_what_was_not_read_does_not_stand_still() -> None:
+    framer = StreamFramer()
+    framer.receive(FIRST[:10], now=Monotonic(0.0))
+    framer.restart(Monotonic(MAX_MESSAGE_TIME))
+    assert framer.handle_timer(now=Monotonic(MAX_MESSAGE_TIME + MAX_GAP - 0.1)) == []
+    assert framer.handle_timer(now=Monotonic(MAX_MESSAGE_TIME + MAX_GAP)) != []

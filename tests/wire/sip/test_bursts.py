@@ -140,6 +140,16 @@ async def test_what_waited_while_nobody_looked_is_no_overload(
     assert not any(server.shed)
 
 
+async def test_a_few_messages_that_take_too_long_are_an_overload(
+    server: Server, phone: socket.socket
+) -> None:
+    server.work = lambda data, flow: time.sleep(BEGIN / 8)
+    burst(phone, DRAIN // 3)
+    await server.has_taken(DRAIN // 3)
+    assert not server.shed[4]
+    assert server.shed[-1]
+
+
 async def test_work_that_takes_too_long_is_an_overload_until_it_is_done(
     server: Server, phone: socket.socket
 ) -> None:

@@ -1,8 +1,9 @@
 """A flood over connections takes its turns: others are heard in between, and nothing is lost."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cryptography import x509
 from federation.model.clocks import SystemClock
 from node.sip.flow import Flow
 from node.sip.transports import SipTransports
+from node.sip.transports.connection import TcpLimits
 from node.sip.transports.turns import SHARE
 from tests.support.sip_exchange import request as sip_request
 from tests.support.tls_material import Authority, Contexts
@@ -79,3 +81,79 @@ def test_others_are_heard_in_between(
     assert [number for number in came if number < FLOOD] == list(range(FLOOD))
     assert came.index(FLOOD) < FLOOD / 2
     assert most <= SHARE / WORK + 1
+
+
+class Answering:
+    """A node that answers each message with itself, and works at it for a while."""
+
+    def __init__(self, limits: TcpLimits | None = None) -> None:
+        self.came: list[int] = []
+        self.breaks_at: int | None = None
+        self.transports = SipTransports(
+            on_data=self._take, on_closed=lambda flow: None, clock=SystemClock(), limits=limits
+        )
+
+    def _take(self, data: bytes, flow: Flow) -> None:
+        self.came.append(int(data[-6:]))
+        self.transports.send(data, flow)
+        until = time.monotonic() + WORK
+        while time.monotonic() < until:
+            pass
+        if self.came[-1] == self.breaks_at:
+            raise ValueError(data)
+
+    async def has_taken(self, count: int) -> None:
+        async with asyncio.timeout(WITHIN):
+            while len(self.came) < count:
+                await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def connected(node: Answering) -> AsyncIterator[asyncio.StreamWriter]:
+    _, writer = await asyncio.open_connection("127.0.0.1", node.transports.port)
+    try:
+        yield writer
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def answering(limits: TcpLimits | None = None) -> AsyncIterator[Answering]:
+    node = Answering(limits)
+    await node.transports.start(("127.0.0.1",), 0, 0)
+    yield node
+    await node.transports.close()
+
+
+async def test_who_closes_without_reading_loses_nothing_it_sent() -> None:
+    async with answering() as node:
+        async with connected(node) as writer:
+            writer.write(b"".join(numbered(number) for number in range(FLOOD)))
+        await node.has_taken(FLOOD)
+    assert node.came == list(range(FLOOD))
+
+
+async def test_what_one_message_breaks_holds_nobody_up() -> None:
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    async with answering() as node, contextlib.AsyncExitStack() as stack:
+        node.breaks_at = FLOOD // 3
+        for number in range(3):
+            writer = await stack.enter_async_context(connected(node))
+            writer.write(b"".join(numbered(FLOOD * number + each) for each in range(FLOOD)))
+        await node.has_taken(3 * FLOOD)
+        async with asyncio.timeout(WITHIN):
+            while node.transports.overload.is_shedding:
+                await asyncio.sleep(0.01)
+
+
+async def test_who_waits_for_its_turn_is_not_idle() -> None:
+    """The other half of a message comes while the node is at what came before."""
+    count = round(1.5 / WORK)  # longer than from one look at the connections to the next
+    async with answering(TcpLimits(idle_seconds=0.2)) as node, connected(node) as writer:
+        last = numbered(count)
+        writer.write(b"".join(numbered(number) for number in range(count)) + last[:20])
+        await asyncio.sleep(0.05)
+        writer.write(last[20:])
+        await node.has_taken(count + 1)
