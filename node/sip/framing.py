@@ -57,7 +57,9 @@ FramingEvent = Framed | Ping | FramingFailed
 class StreamFramer:
     """One direction of one connection. After `FramingFailed` everything further is ignored."""
 
-    __slots__ = ("_buffer", "_failed", "_fed", "_head", "_needed", "_scanned", "_started")
+    __slots__ = (
+        "_buffer", "_failed", "_fed", "_had_message", "_head", "_needed", "_scanned", "_started",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -67,25 +69,40 @@ class StreamFramer:
         self._started: Monotonic | None = None
         self._fed: Monotonic | None = None
         self._failed = False
+        self._had_message = False  # since the times of a begun message were looked at
 
     def receive(self, data: bytes, *, now: Monotonic) -> list[FramingEvent]:
         """Take the next bytes of the stream; say what they complete."""
-        events: list[FramingEvent] = []
+        self.feed(data, now=now)
+        return list(iter(self.next, None))
+
+    def feed(self, data: bytes, *, now: Monotonic) -> None:
+        """Take the next bytes of the stream; ask `next` until it says `None`."""
+        if not self._failed:
+            self._buffer += data
+            self._fed = now
+
+    def next(self) -> FramingEvent | None:
+        """What comes next of that which was fed; `None` if nothing more is complete."""
         if self._failed:
-            return events
-        self._buffer += data
-        while (event := self._next()) is not None:
-            events.append(event)
-            if isinstance(event, FramingFailed):
-                self._failed = True
-                self._buffer.clear()
-                break
-        self._fed = now
-        if not self._waits_for_more():
-            self._started = None
-        elif self._started is None or any(isinstance(event, Framed) for event in events):
-            self._started = now
-        return events
+            return None
+        event = self._next()
+        if isinstance(event, Framed):
+            self._had_message = True
+        elif isinstance(event, FramingFailed):
+            self.stop()
+        elif event is None:
+            if not self._waits_for_more():
+                self._started = None
+            elif self._started is None or self._had_message:
+                self._started = self._fed
+            self._had_message = False
+        return event
+
+    def stop(self) -> None:
+        """Forget what was fed and ignore what follows."""
+        self._failed, self._started = True, None
+        self._buffer.clear()
 
     def next_timer(self) -> Monotonic | None:
         """When a message that stays unfinished has taken too long; `None` between messages."""
@@ -99,8 +116,7 @@ class StreamFramer:
         if deadline is None or now < deadline:
             return []
         head = bytes(self._buffer[: self._head])
-        self._failed, self._started = True, None
-        self._buffer.clear()
+        self.stop()
         return [FramingFailed(408, "Message Stood Still", head)]
 
     def restart(self, now: Monotonic) -> None:
@@ -132,9 +148,7 @@ class StreamFramer:
         buffer = self._buffer
         while buffer and buffer[0] not in START:
             if (pings := _PINGS.match(buffer)) is not None:
-                end = pings.end()
-                del pings  # a bytearray that a match holds cannot shrink
-                del buffer[:end]
+                del buffer[: pings.end()]
                 return Ping()
             if b"\r\n\r\n".startswith(buffer):
                 return None

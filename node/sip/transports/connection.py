@@ -4,14 +4,13 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections import deque
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 from federation.model.address import Endpoint
 from federation.model.clocks import Monotonic
 from node.sip.flow import Flow
-from node.sip.framing import PONG, Framed, FramingEvent, FramingFailed, Ping, StreamFramer
+from node.sip.framing import PONG, Framed, FramingFailed, Ping, StreamFramer
 from node.sip.message import Request, Response, SipParseError, parse_message
 from node.sip.transports.noise import NoiseLog
 from node.sip.transports.turns import Turns
@@ -78,12 +77,10 @@ class TcpConnection(asyncio.Protocol):
     def __init__(self, owner: ConnectionOwner, *, accepted: bool, name: str = "") -> None:
         self._owner = owner
         self._framer = StreamFramer()
-        self._events: deque[FramingEvent] = deque()
-        "What came and waits for its turn; meanwhile nothing is read."
+        self._is_waiting = False
+        "What came waits for its turn; meanwhile nothing is read."
         self._ends = False
         "To be closed once nothing waits."
-        self._came_over: Flow | None = None
-        "The flow of what came, which is passed on even when the connection is gone by then."
         self._came_at = 0.0
         "When what waits was received, by the clock of `Turns`."
         self._transport: asyncio.Transport | None = None
@@ -96,7 +93,7 @@ class TcpConnection(asyncio.Protocol):
         self.is_usable = False
         "Messages may be sent; set once."
         self.flow: Flow | None = None
-        "Set while connected."
+        "Set while connected, and until all that came is passed on."
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take up the connection, unless there are too many."""
@@ -113,7 +110,6 @@ class TcpConnection(asyncio.Protocol):
         if self.flow is None:
             transport.abort()
             return
-        self._came_over = self.flow
         transport.set_write_buffer_limits(high=0)
         self._connected(self.flow)
 
@@ -132,58 +128,60 @@ class TcpConnection(asyncio.Protocol):
             return
         self._came_at = self._owner.turns.note()
         self._heard = self._owner.now()
-        self._events += self._framer.receive(data, now=self._heard)
-        if self._is_quiet and any(isinstance(event, Framed) for event in self._events):
-            self._is_quiet = False
+        self._framer.feed(data, now=self._heard)
         self._pass_on()
 
     def _pass_on(self) -> None:
         """Pass on what came, as far as this turn of the loop has time for it."""
-        flow, events, until = self._came_over, self._events, self._owner.turns.until()
+        flow, until = self.flow, self._owner.turns.until()
         if flow is None:
             return
-        pinged = False
-        try:
-            while events and time.monotonic() < until:
-                event = events.popleft()
-                if isinstance(event, Framed):
-                    self._owner.on_data(event.data, flow)
-                elif isinstance(event, Ping):
-                    pinged = True
-                else:
-                    self._give_up(event)
-        finally:  # whatever one message did, the next ones are passed on
-            if events:
-                self._wait()
+        self._is_waiting, pinged = True, False
+        while time.monotonic() < until:
+            event = self._framer.next()
+            if event is None:
+                self._is_waiting = False
+                break
+            if isinstance(event, Framed):
+                self._is_quiet = False
+                self._hand_over(event.data, flow)
+            elif isinstance(event, Ping):
+                pinged = True
+            else:
+                self._give_up(event)
         if pinged:
             self.send(PONG)
+        if self._is_waiting:
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.pause_reading()
+            self._owner.turns.wait(self._go_on, self._came_at)
 
-    def _wait(self) -> None:
-        """Go on in one of the next turns, and read nothing until then."""
-        if self._transport is not None and not self._is_closing:
-            self._transport.pause_reading()
-        self._owner.turns.wait(self._go_on, self._came_at)
+    def _hand_over(self, data: bytes, flow: Flow) -> None:
+        """Whatever one message does, the next ones follow."""
+        try:
+            self._owner.on_data(data, flow)
+        except Exception as error:  # noqa: BLE001 - told, as the loop tells of those over UDP
+            context = {"message": "a message over a stream", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
     def _go_on(self) -> None:
         """Its turn has come again."""
-        try:
-            self._pass_on()
-        finally:
-            if not self._events and self._transport is not None and not self._is_closing:
-                self._read_on(self._transport)
-
-    def _read_on(self, transport: asyncio.Transport) -> None:
-        if self._ends:
-            self.close()
+        self._pass_on()
+        if self._is_waiting:
             return
-        self._heard = self._owner.now()
-        self._framer.restart(self._heard)
-        transport.resume_reading()
+        if self._transport is None:
+            self._tell_lost()
+        elif self._ends:
+            self.close()
+        elif not self._transport.is_closing():
+            self._heard = self._owner.now()
+            self._framer.restart(self._heard)
+            self._transport.resume_reading()
 
     def _close_after_all(self) -> None:
         """Close once what came is passed on."""
         self._ends = True
-        if not self._events:
+        if not self._is_waiting:
             self.close()
 
     def eof_received(self) -> bool | None:
@@ -199,8 +197,13 @@ class TcpConnection(asyncio.Protocol):
         self._stalled_since = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the owner."""
-        flow, self.flow, self._transport = self.flow, None, None
+        """Tell the owner, after what waits is passed on."""
+        self._transport = None
+        if not self._is_waiting:
+            self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        flow, self.flow = self.flow, None
         if flow is not None:
             self._owner.lost(self, flow)
 
@@ -216,7 +219,7 @@ class TcpConnection(asyncio.Protocol):
         transport.write(data)
         if transport.get_write_buffer_size() > self._owner.limits.unread_bytes:
             self._owner.noise.complain(self._host, "does not read what it is sent")
-            transport.abort()
+            self.abort()
 
     def close(self) -> None:
         """Close after everything is written."""
@@ -225,9 +228,11 @@ class TcpConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once; what waits for its turn is dropped."""
-        self._events.clear()
+        self._framer.stop()
         if self._transport is not None:
             self._transport.abort()
+        else:
+            self._tell_lost()
 
     def sweep(self, now: Monotonic) -> None:
         """Close the connection if one of its times has run out."""
@@ -237,7 +242,7 @@ class TcpConnection(asyncio.Protocol):
             self._owner.noise.complain(self._host, "does not read what it is sent")
             self.abort()
             return
-        if self._events:
+        if self._is_waiting:
             return  # it is we who are slow: nothing is read meanwhile
         for event in self._framer.handle_timer(now=now):
             assert isinstance(event, FramingFailed)
@@ -248,8 +253,13 @@ class TcpConnection(asyncio.Protocol):
             self.close()
 
     @property
+    def is_open(self) -> bool:
+        """Whether something can still be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    @property
     def _is_closing(self) -> bool:
-        return self._transport is None or self._transport.is_closing()
+        return not self.is_open
 
     @property
     def _host(self) -> str:

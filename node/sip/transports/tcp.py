@@ -140,6 +140,8 @@ class SipTcp:
         serial = flow.id or self._latest.get((flow.remote, flow.name), 0)
         connection = self._connections.get(serial)
         there = connection.flow if connection is not None else None
+        if connection is not None and flow.id == 0 and not connection.is_open:
+            connection = None
         if connection is not None and there is not None and there.remote == flow.remote:
             connection.send(data)
         elif flow.id != 0 or not self._may_dial(flow):
@@ -149,7 +151,8 @@ class SipTcp:
 
     def stands(self, flow: Flow) -> bool:
         """Whether the connection of a flow with an id is still there."""
-        return flow.id in self._connections
+        connection = self._connections.get(flow.id)
+        return connection is not None and connection.is_open
 
     def abandon(self, flow: Flow) -> None:
         """Give up the connection to that peer if it is still being made, as if it had failed."""

@@ -261,7 +261,7 @@ class SipUdp:
             self._waiting.append((now, data, source, target))
             self._waiting_bytes += len(data) + OVERHEAD
             count += 1
-        return count
+        return count + errors
 
     def _receive_other(self, data: bytes, source: tuple[Any, ...], target: bytes) -> None:
         """Line ends before a message, keepalives, STUN; the rest is noise."""

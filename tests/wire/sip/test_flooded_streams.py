@@ -89,9 +89,14 @@ class Answering:
     def __init__(self, limits: TcpLimits | None = None) -> None:
         self.came: list[int] = []
         self.breaks_at: int | None = None
+        self.closed_after: list[int] = []
+        "How many messages had come when a connection was told to be closed."
         self.transports = SipTransports(
-            on_data=self._take, on_closed=lambda flow: None, clock=SystemClock(), limits=limits
+            on_data=self._take, on_closed=self._closed, clock=SystemClock(), limits=limits
         )
+
+    def _closed(self, flow: Flow) -> None:
+        self.closed_after.append(len(self.came))
 
     def _take(self, data: bytes, flow: Flow) -> None:
         self.came.append(int(data[-6:]))
@@ -132,7 +137,33 @@ async def test_who_closes_without_reading_loses_nothing_it_sent() -> None:
         async with connected(node) as writer:
             writer.write(b"".join(numbered(number) for number in range(FLOOD)))
         await node.has_taken(FLOOD)
+        await asyncio.sleep(0.05)
     assert node.came == list(range(FLOOD))
+    assert node.closed_after == [FLOOD], "told once, as the last"
+
+
+async def test_nothing_comes_once_all_is_closed() -> None:
+    async with answering() as node, connected(node) as writer:
+        writer.write(b"".join(numbered(number) for number in range(FLOOD)))
+        await node.has_taken(FLOOD // 10)
+        await node.transports.close()
+        there = len(node.came)
+        await asyncio.sleep(0.1)
+        assert len(node.came) == there < FLOOD
+
+
+async def test_a_ping_is_answered_whatever_came_with_it() -> None:
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+    async with answering() as node:
+        node.breaks_at = 1
+        reader, writer = await asyncio.open_connection("127.0.0.1", node.transports.port)
+        with contextlib.closing(writer):
+            writer.write(b"\r\n\r\n" + numbered(1) + numbered(2))
+            async with asyncio.timeout(WITHIN):
+                assert await reader.readexactly(2 * len(MESSAGE) + 2)
+        await writer.wait_closed()
+    assert len(told) == 1
 
 
 async def test_what_one_message_breaks_holds_nobody_up() -> None:
